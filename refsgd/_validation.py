@@ -1,0 +1,84 @@
+"""Checks at the door: public functions call these, nothing behind the door checks again."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._errors import message
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def float_array(
+    name: str,
+    value: Any,
+    shape: Sequence[int | str],
+    *,
+    finite: bool = True,
+    remedy: str = "pass an array of that shape",
+) -> NDArray[Any]:
+    """Return ``value`` as a C-contiguous float32 or float64 array of the given shape.
+
+    A string in ``shape`` names a length that is free, as in ``("n", 784)``.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is neither float32 nor float64.
+    ValueError
+        If the shape does not fit, or if ``finite`` and an entry is NaN or infinite.
+    """
+    array = np.asarray(value)
+    if array.dtype not in FLOATS:
+        raise TypeError(
+            message(
+                name,
+                "have dtype float32 or float64",
+                array.dtype,
+                f"convert it, for example np.asarray({name}, dtype=float)",
+            )
+        )
+    fits = array.ndim == len(shape) and all(
+        isinstance(want, str) or want == have for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+        raise ValueError(message(name, f"have shape ({wanted})", array.shape, remedy))
+    if finite and not np.isfinite(array).all():
+        bad = np.flatnonzero(~np.isfinite(array.ravel()))
+        raise ValueError(
+            message(
+                name,
+                "be finite",
+                f"{bad.size} of {array.size} entries that are not "
+                f"(first: index {bad[0]}, {array.ravel()[bad[0]]})",
+                "remove or replace them",
+            )
+        )
+    return np.ascontiguousarray(array)
+
+
+def integer(name: str, value: Any, minimum: int) -> int:
+    """Return ``value`` as an int of at least ``minimum``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(message(name, "be an integer", repr(value), f"pass {name}={minimum} or more"))
+    if number < minimum:
+        raise ValueError(message(name, f"be at least {minimum}", number, f"pass {name}={minimum} or more"))
+    return number
+
+
+def choice(name: str, value: Any, options: Collection[str]) -> str:
+    """Return ``value`` if it is one of ``options``."""
+    if not isinstance(value, str) or value not in options:
+        names = ", ".join(repr(option) for option in options)
+        raise ValueError(message(name, f"be one of {names}", repr(value), "choose one of these"))
+    return value

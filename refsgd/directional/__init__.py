@@ -1,0 +1,9 @@
+"""Statistics of directions: the von Mises-Fisher distribution, and how concentrated gradients are."""
+
+from __future__ import annotations
+
+from . import vmf
+from .monitor import DirectionMonitor, DirectionReport
+from .stats import DirectionStats
+
+__all__ = ["DirectionMonitor", "DirectionReport", "DirectionStats", "vmf"]

@@ -1,0 +1,335 @@
+"""What a sample of directions says about the concentration, as functions on numbers.
+
+`r` is the mean resultant length, ``one_minus_r`` its complement (all the information near r = 1), `dim` the
+dimension d, and `n` the number of directions, or for weighted ones its effective value ``sum(w)**2 /
+sum(w**2)``, with which every formula below holds as it stands unless it says otherwise. Blocks are disjoint
+parts of the sample: their sums carry what an interval or a test needs when the directions are not isotropic
+about their mean, as gradients are not.
+
+References
+----------
+.. [1] A. Banerjee, I. S. Dhillon, J. Ghosh, S. Sra, "Clustering on the unit hypersphere using von
+   Mises-Fisher distributions", JMLR 6, 2005.
+.. [2] G. Schou, "Estimation of the concentration parameter in von Mises-Fisher distributions",
+   Biometrika 65, 1978.
+.. [3] K. V. Mardia, P. E. Jupp, "Directional Statistics", Wiley, 2000.
+.. [4] F. M. T. A. Busing, E. Meijer, R. van der Leeden, "Delete-m jackknife for unequal m", Statistics and
+   Computing 9, 1999.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from .._errors import message
+from .bessel import Floats, concentration, ratio, ratio_complement, triple
+
+mle = concentration
+
+
+def banerjee(r: ArrayLike, dim: ArrayLike, one_minus_r: ArrayLike | None = None) -> Any:
+    """``r (d - r**2) / (1 - r**2)``, the closed form of [1]_, eq. (4.4), for the concentration.
+
+    Arguments broadcast and are those of :func:`~refsgd.directional.bessel.concentration`; r = 1 gives inf.
+
+    Examples
+    --------
+    >>> float(banerjee(0.5, 3))
+    1.8333333333333333
+    """
+    length, complement = _with_complement(r, one_minus_r)
+    with np.errstate(divide="ignore"):
+        return length * (np.asarray(dim) - length**2) / (complement * (1.0 + length))
+
+
+def mean_pairwise_cosine(r: float, n: float, one_minus_r: float | None = None) -> tuple[float, float]:
+    """U, the mean of ``u_i @ u_j`` over all pairs i != j, and ``1 - U`` to full relative accuracy.
+
+    ``U = (n r**2 - 1)/(n - 1)`` estimates ``|E u|**2``, which is ``A(kappa)**2``, without bias under any
+    law of independent directions. It may be negative.
+
+    Raises
+    ------
+    ValueError
+        If ``n <= 1``: one direction has no pairs.
+
+    Examples
+    --------
+    >>> mean_pairwise_cosine(0.5, 4)
+    (0.0, 1.0)
+    """
+    _check_pairs(n)
+    r, b = _with_complement(r, one_minus_r)
+    return float((n * r * r - 1.0) / (n - 1.0)), float(n * b * (1.0 + r) / (n - 1.0))
+
+
+def unbiased(r: float, dim: float, n: float, one_minus_r: float | None = None) -> float:
+    """Concentration whose ``A(kappa)**2`` is the mean pairwise cosine U, or 0 where U is negative.
+
+    Not inflated when n is below d, as the maximum-likelihood estimate is: uniform directions give about 0.
+
+    Examples
+    --------
+    >>> unbiased(0.1, 1000, 100)  # 100 uniform directions have r near 1/sqrt(100)
+    0.0
+    >>> float(mle(0.1, 1000).round(3))
+    101.008
+    """
+    return _from_pairwise_cosine(*mean_pairwise_cosine(r, n, one_minus_r), dim)
+
+
+def marginal(r: float, dim: float, n: float, one_minus_r: float | None = None) -> float:
+    """Concentration that makes the resultant length most likely, mean direction unknown.
+
+    The root of ``A(kappa) = r A(n r kappa)`` [2]_, and 0 if ``n r**2 <= 1``. For weighted directions, which
+    have no such likelihood, it is the same equation at the effective number.
+
+    Examples
+    --------
+    >>> marginal(0.1, 1000, 99)
+    0.0
+    >>> round(marginal(0.5, 3, 10), 3)
+    1.473
+    """
+    _check_pairs(n)
+    r, b = (float(v) for v in _with_complement(r, one_minus_r))
+    if n * r * r <= 1.0:
+        return 0.0
+
+    def excess(kappa: float) -> float:
+        if r < 0.5:
+            return r * ratio(n * r * kappa, dim) - ratio(kappa, dim)
+        return ratio_complement(kappa, dim) - (b + r * ratio_complement(n * r * kappa, dim))
+
+    start = float(concentration(r, dim, b))
+    return start if np.isinf(start) else _last_positive(excess, start)
+
+
+def score_interval(
+    r: float, dim: float, n: float, level: float = 0.95, one_minus_r: float | None = None
+) -> tuple[float, float]:
+    """Interval of all kappa under which U is within z standard deviations of ``A(kappa)**2``.
+
+    The variance is that of a von Mises-Fisher sample,
+    ``4 A^2 A'/n + 2 (A'^2 + (d-1)(A/kappa)^2)/(n (n-1))``, so it holds for directions that are isotropic
+    about their mean, and for those in any dimension and from n = 2 on. The ends may be 0 and, where all
+    directions are equal, inf.
+
+    Raises
+    ------
+    ValueError
+        If ``n <= 1``, or `level` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> [round(end, 2) for end in score_interval(0.5, 3, 100)]
+    [1.36, 2.24]
+    """
+    u, one_minus_u = mean_pairwise_cosine(r, n, one_minus_r)
+    z = special.ndtri(0.5 + 0.5 * _checked_level(level))
+    pairs = n * (n - 1.0)
+
+    def gap(kappa: float, side: float) -> float:
+        a, b, slope = triple(kappa, dim)
+        variance = 4.0 * a**2 * slope / n + 2.0 * (slope**2 + (dim - 1.0) * (a / kappa) ** 2) / pairs
+        distance = u - a**2 if u < 0.5 else b * (1.0 + a) - one_minus_u
+        return float(distance - side * z * np.sqrt(variance))
+
+    at_zero = z * np.sqrt(2.0 / (dim * pairs))
+    start = max(_from_pairwise_cosine(u, one_minus_u, dim), float(np.sqrt(dim / n)))
+    if np.isinf(start):
+        return start, start
+    low = _last_positive(lambda kappa: gap(kappa, 1.0), start) if u > at_zero else 0.0
+    high = _last_positive(lambda kappa: gap(kappa, -1.0), start) if u > -at_zero else 0.0
+    return low, high
+
+
+def jackknife_interval(
+    gram: Floats, weight: Floats, weight2: Floats, spread: Floats, dim: float, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of kappa by leaving out one block at a time, for directions of any law.
+
+    Student's interval about U with the variance of the delete-m jackknife [4]_, as blocks may differ in
+    weight. It is taken on the scale ``z = arctanh(sqrt((U + floor)/(1 + floor)))``, in which errors are about
+    as large on either side: Fisher's z of the mean resultant length (near 1, half the logarithm of kappa),
+    kept smooth through U = 0 by a floor of two standard errors of U.
+
+    Parameters
+    ----------
+    gram : (k, k) ndarray
+        Inner products of the block sums ``S_b = sum w (u - c)`` about one reference direction c.
+    weight, weight2, spread : (k,) ndarray
+        ``sum w``, ``sum w**2`` and ``sum w |u - c|**2`` of every block. Blocks of no weight are left aside.
+    dim : float
+        Dimension of the space.
+    level : float
+        Coverage aimed at.
+
+    Returns
+    -------
+    low, high : float
+        The lower end is 0 where U may be; the upper is inf where one block alone keeps U from being 1.
+
+    Raises
+    ------
+    ValueError
+        If fewer than 3 blocks hold weight, or `level` is not between 0 and 1.
+    """
+    held = weight > 0.0
+    k = int(np.count_nonzero(held))
+    if k < 3:
+        raise ValueError(
+            message("the jackknife", "have at least 3 blocks with rows", k, "collect more directions")
+        )
+    level = _checked_level(level)
+    gram, weight, weight2, spread = gram[np.ix_(held, held)], weight[held], weight2[held], spread[held]
+
+    def one_minus_u(w: Any, w2: Any, q: Any, resultant2: Any) -> Any:
+        return np.maximum(w * q - resultant2, 0.0) / (w**2 - w2)
+
+    def standard_error(t: Any, t_left: Any) -> Any:
+        h = weight.sum() / weight
+        pseudo = h * t - (h - 1.0) * t_left
+        centre = k * t - ((1.0 - 1.0 / h) * t_left).sum()
+        return np.sqrt(((pseudo - centre) ** 2 / (h - 1.0)).mean())
+
+    whole = one_minus_u(weight.sum(), weight2.sum(), spread.sum(), gram.sum())
+    left = one_minus_u(
+        weight.sum() - weight,
+        weight2.sum() - weight2,
+        spread.sum() - spread,
+        gram.sum() - 2.0 * gram.sum(axis=1) + gram.diagonal(),
+    )
+    if whole == 0.0:
+        return np.inf, np.inf
+    if not left.all():
+        return 0.0, np.inf
+    floor = 2.0 * standard_error(whole, left)
+
+    def scaled(c: Any) -> Any:
+        c = np.minimum(c / (1.0 + floor), 1.0)
+        return np.log1p(np.sqrt(1.0 - c)) - 0.5 * np.log(c)
+
+    reach = special.stdtrit(k - 1, 0.5 + 0.5 * level) * standard_error(scaled(whole), scaled(left))
+    ends = (scaled(whole) - reach, scaled(whole) + reach)
+    complements = [(1.0 + floor) / np.cosh(max(z, 0.0)) ** 2 for z in ends]
+    low, high = (_from_pairwise_cosine(1.0 - c, c, dim) for c in complements)
+    return low, high
+
+
+def isotropic_uniformity(r: float, dim: float, n: float) -> float:
+    """P-value of uniform against concentrated directions, by the resultant length.
+
+    Under uniformity ``z = U sqrt(n (n-1) d/2)`` has mean 0, variance 1 and the skewness of a chi-squared
+    variable of ``f = d n (n-1)/(n-2)**2`` degrees, whose tail is taken. For ``d <= 3`` and ``n < 10`` it is
+    the modified Rayleigh statistic of [3]_, section 10.4.1. One-sided: a sample that is spread too evenly has
+    a p-value near 1. Weighted directions enter by their effective number, which matches the first two
+    moments only.
+
+    Raises
+    ------
+    ValueError
+        If ``n < 3``.
+
+    Examples
+    --------
+    >>> round(isotropic_uniformity(0.1, 1000, 100), 2)
+    0.49
+    """
+    if not n >= 3.0:
+        raise ValueError(message("n", "be at least 3", n, "collect more directions"))
+    if dim <= 3.0 and n < 10.0:
+        rayleigh = dim * n * r * r
+        return float(
+            special.gammaincc(dim / 2.0, 0.5 * rayleigh * (1.0 - (1.0 - rayleigh / (dim + 2.0)) / (2.0 * n)))
+        )
+    u, _ = mean_pairwise_cosine(r, n)
+    z = u * np.sqrt(0.5 * n * (n - 1.0) * dim)
+    f = dim * n * (n - 1.0) / (n - 2.0) ** 2
+    return float(special.gammaincc(0.5 * f, np.maximum(0.5 * (f + z * np.sqrt(2.0 * f)), 0.0)))
+
+
+def signflip_uniformity(gram: Floats) -> float:
+    """P-value of no mean direction, by flipping the signs of block sums: ``|sum s_b S_b|**2`` against all s.
+
+    Exact, whatever the covariance, for directions whose law is symmetric, and for others in so far as the
+    sums of their blocks are. All ``2**(k-1)`` sign vectors that differ by more than a global sign are tried
+    as one matrix product, so the smallest p-value is ``2**(1-k)``.
+
+    Parameters
+    ----------
+    gram : (k, k) ndarray
+        Inner products of the block sums ``S_b = sum w u`` (about the origin). Empty blocks are left aside.
+
+    Raises
+    ------
+    ValueError
+        If fewer than 2 blocks hold rows.
+
+    Examples
+    --------
+    >>> signflip_uniformity(np.eye(5))
+    1.0
+    >>> signflip_uniformity(np.ones((5, 5)))
+    0.0625
+    """
+    held = gram.diagonal() > 0.0
+    k = int(np.count_nonzero(held))
+    if k < 2:
+        raise ValueError(
+            message("the sign-flip test", "have at least 2 blocks with rows", k, "collect more directions")
+        )
+    gram = gram[np.ix_(held, held)]
+    signs = 1.0 - 2.0 * (np.arange(2 ** (k - 1))[:, None] >> np.arange(k) & 1)  # row 0 flips none
+    resultant2 = ((signs @ gram) * signs).sum(axis=1)
+    rounding = 1e-12 * np.abs(gram).sum()  # ties count, on whichever side they fall
+    return float(np.mean(resultant2 >= resultant2[0] - rounding))
+
+
+def _check_pairs(n: float) -> None:
+    if not n > 1.0:
+        raise ValueError(message("n", "be greater than 1", n, "collect at least two directions"))
+
+
+def _with_complement(r: ArrayLike, one_minus_r: ArrayLike | None) -> tuple[Any, Any]:
+    r = np.asarray(r, dtype=np.float64)[()]
+    return r, 1.0 - r if one_minus_r is None else np.asarray(one_minus_r, dtype=np.float64)[()]
+
+
+def _from_pairwise_cosine(u: float, one_minus_u: float, dim: float) -> float:
+    """kappa with ``A(kappa)**2 = u``, or 0 where u is negative."""
+    if u <= 0.0:
+        return 0.0
+    root = np.sqrt(u)
+    return float(concentration(min(root, 1.0), dim, one_minus_u / (1.0 + root)))
+
+
+def _checked_level(level: float) -> float:
+    if not 0.0 < level < 1.0:
+        raise ValueError(message("level", "be between 0 and 1", level, "pass for example level=0.95"))
+    return level
+
+
+def _last_positive(f: Callable[[float], float], start: float) -> float:
+    """The kappa where f, positive towards 0 and negative towards inf, changes sign."""
+    from scipy.optimize import brentq  # as heavy to import as all the rest, and few need it
+
+    low = high = start
+    while f(low) < 0.0:
+        low *= 0.5
+        if low == 0.0:
+            return 0.0
+    while f(high) > 0.0:
+        high *= 2.0
+        if np.isinf(high):
+            return high
+    return (
+        low
+        if low == high
+        else float(np.exp(brentq(lambda t: f(np.exp(t)), np.log(low), np.log(high), xtol=1e-14)))
+    )

@@ -1,0 +1,335 @@
+r"""Sufficient statistics of directions that rows can be streamed into and that merge exactly.
+
+With a reference direction c, the first row, they are ``S = sum w (u - c)`` and ``Q = sum w |u - c|**2``.
+Then ``W**2 (1 - r**2) = W Q - |S|**2`` where ``W = sum w``: nothing cancels when all rows are nearly equal,
+so 1 - r, and with it a large concentration, is known to full relative accuracy where ``sum w u`` alone has
+lost it below 1e-10. All are kept by block, row i in block i mod k, which is what the jackknife and the
+sign-flip test are made from.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._errors import message
+from .._validation import choice, float_array, integer
+from . import estimators
+from .bessel import Floats
+
+MAX_BLOCKS = 20  # the sign-flip test tries 2**(n_blocks - 1) sign vectors
+CHUNK = 2**17  # entries of float64 at work at a time: 1 MiB, so that a chunk stays in cache
+VERSION = 1
+
+Estimator = Literal["mle", "banerjee", "unbiased", "marginal"]
+
+
+class DirectionStats:
+    """Mergeable statistics of unit vectors, given as rows of any length that is not zero.
+
+    Everything is accumulated in float64. ``8 (n_blocks + 1) dim`` bytes are held whatever the number of
+    rows (the reference direction and the block sums).
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of the space, at least 2.
+    n_blocks : int
+        Blocks that rows are dealt to in turn, 1 to 20. Intervals by jackknife need 3, the sign-flip test 2.
+
+    Attributes
+    ----------
+    n : int
+        Rows taken in.
+    n_zero : int
+        Rows dropped as they had no direction.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> rows = rng.normal(size=(1000, 3)) + [2.0, 0.0, 0.0]
+    >>> stats = DirectionStats(3)
+    >>> stats.update(rows)
+    >>> round(stats.mean_resultant_length, 3)
+    0.751
+    >>> round(stats.concentration("unbiased"), 2)
+    4.01
+    >>> half, other = DirectionStats(3), DirectionStats(3)
+    >>> half.update(rows[:500])
+    >>> other.update(rows[500:])
+    >>> bool(np.isclose((half + other).one_minus_r, stats.one_minus_r, rtol=1e-13))
+    True
+    """
+
+    def __init__(self, dim: int, n_blocks: int = 16) -> None:
+        self.dim = integer("dim", dim, 2)
+        self.n_blocks = integer("n_blocks", n_blocks, 1)
+        if n_blocks > MAX_BLOCKS:
+            raise ValueError(message("n_blocks", f"be at most {MAX_BLOCKS}", n_blocks, "use fewer blocks"))
+        self.n = 0
+        self.n_zero = 0
+        self._reference = np.zeros(self.dim)
+        self._sums = np.zeros((self.n_blocks, self.dim))
+        self._weight, self._weight2, self._spread = np.zeros((3, self.n_blocks))
+
+    def update(
+        self, rows: ArrayLike, weights: ArrayLike | None = None, zero: Literal["raise", "drop"] = "raise"
+    ) -> None:
+        """Take in rows.
+
+        Parameters
+        ----------
+        rows : (n, dim) or (dim,) array_like of float32 or float64
+            One direction a row, or one direction, in any units.
+        weights : (n,) array_like of float32 or float64, optional
+            Positive weights of the rows; 1 by default.
+        zero : {"raise", "drop"}
+            What to do about rows that are zero and so have no direction: refuse them, or drop and count them.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is neither float32 nor float64.
+        ValueError
+            If a shape does not fit, an entry is not finite, a weight is not positive, or a row is zero under
+            ``zero="raise"``. Nothing has been taken in then.
+        """
+        choice("zero", zero, ("raise", "drop"))
+        rows = np.asarray(rows)
+        rows = float_array("rows", rows[None] if rows.ndim == 1 else rows, ("n", self.dim), finite=False)
+        if weights is None:
+            weights = np.ones(len(rows))
+        weights = float_array("weights", np.atleast_1d(weights), (len(rows),)).astype(np.float64)
+        if (weights <= 0.0).any():
+            _refuse_rows("weights", "be positive", weights <= 0.0, "leave out the rows that should not count")
+
+        step = max(1, CHUNK // self.dim)
+        starts = range(0, len(rows), step)
+        largest = np.zeros(len(rows))
+        for i in starts:
+            chunk = rows[i : i + step]
+            largest[i : i + step] = np.maximum(chunk.max(axis=1), -chunk.min(axis=1))
+        if not np.isfinite(largest).all():
+            _refuse_rows("rows", "be finite", ~np.isfinite(largest), "remove them")
+        if zero == "raise" and not largest.all():
+            _refuse_rows("rows", "have a direction", largest == 0.0, 'remove zero rows or pass zero="drop"')
+
+        kept = np.flatnonzero(largest)
+        for i in range(0, len(kept), step):
+            chunk = kept[i : i + step]
+            self._take_in(_unit_rows(rows[chunk], largest[chunk]), weights[chunk])
+        self.n_zero += len(rows) - len(kept)
+
+    def _take_in(self, u: Floats, w: Floats) -> None:
+        """Add unit rows, which are overwritten, to the blocks that are their turn."""
+        if self.n == 0:
+            self._reference[:] = u[0]
+        u -= self._reference
+        block = (self.n + np.arange(len(u))) % self.n_blocks
+        self._weight += np.bincount(block, w, self.n_blocks)
+        self._weight2 += np.bincount(block, w**2, self.n_blocks)
+        self._spread += np.bincount(block, w * np.einsum("ij,ij->i", u, u), self.n_blocks)
+        u *= w[:, None]
+        rounds = len(u) // self.n_blocks
+        whole = rounds * self.n_blocks
+        if rounds:
+            self._sums[block[: self.n_blocks]] += (
+                u[:whole].reshape(rounds, self.n_blocks, self.dim).sum(axis=0)
+            )
+        self._sums[block[whole:]] += u[whole:]
+        self.n += len(u)
+
+    def merge(self, other: DirectionStats) -> None:
+        """Take in the rows of `other`, as if they had been streamed after the own ones.
+
+        About the own reference a, block sums about b become ``S + W (b - a)`` and their spread
+        ``Q + 2 (b - a) @ S + W |b - a|**2``.
+
+        Raises
+        ------
+        ValueError
+            If `other` has another `dim` or `n_blocks`.
+        """
+        for name in ("dim", "n_blocks"):
+            own, its = getattr(self, name), getattr(other, name)
+            if own != its:
+                raise ValueError(
+                    message(f"other.{name}", f"be {own}", its, "merge statistics of the same kind")
+                )
+        if other is self:
+            other = copy.deepcopy(other)
+        if self.n == 0:
+            self._reference[:] = other._reference
+        shift = other._reference - self._reference
+        for b in range(self.n_blocks):
+            own, w = (self.n + b) % self.n_blocks, other._weight[b]
+            self._spread[own] += other._spread[b] + 2.0 * (shift @ other._sums[b]) + w * (shift @ shift)
+            self._sums[own] += other._sums[b]
+            self._sums[own] += w * shift
+            self._weight[own] += w
+            self._weight2[own] += other._weight2[b]
+        self.n += other.n
+        self.n_zero += other.n_zero
+
+    def __add__(self, other: DirectionStats) -> DirectionStats:
+        total = copy.deepcopy(self)
+        total.merge(other)
+        return total
+
+    @property
+    def effective_n(self) -> float:
+        """``sum(w)**2 / sum(w**2)``, which is n for equal weights."""
+        self._need_rows(1)
+        return float(self._weight.sum() ** 2 / self._weight2.sum())
+
+    @property
+    def mean_direction(self) -> Floats:
+        """Unit vector (dim,) along the mean of the rows; NaN where they cancel exactly."""
+        self._need_rows(1)
+        resultant = self._resultant()
+        with np.errstate(invalid="ignore"):
+            return resultant / np.linalg.norm(resultant)
+
+    @property
+    def mean_resultant_length(self) -> float:
+        """r = length of the mean of the unit rows, in [0, 1]."""
+        self._need_rows(1)
+        return float(np.minimum(np.linalg.norm(self._resultant()) / self._weight.sum(), 1.0))
+
+    @property
+    def one_minus_r(self) -> float:
+        """1 - r to full relative accuracy, down to the rounding of the rows."""
+        self._need_rows(1)
+        shifted = self._sums.sum(axis=0)
+        w = self._weight.sum()
+        one_minus_r2 = np.maximum(w * self._spread.sum() - shifted @ shifted, 0.0) / w**2
+        return float(np.minimum(one_minus_r2, 1.0)) / (1.0 + self.mean_resultant_length)
+
+    def concentration(self, estimator: Estimator = "mle") -> float:
+        """Estimate of the concentration kappa of the von Mises-Fisher distribution.
+
+        Parameters
+        ----------
+        estimator : {"mle", "banerjee", "unbiased", "marginal"}
+            See :mod:`refsgd.directional.estimators`. With fewer rows than dimensions the first two mostly
+            measure the number of rows; the last two do not.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than 2 rows.
+        """
+        choice("estimator", estimator, ("mle", "banerjee", "unbiased", "marginal"))
+        self._need_rows(2)
+        r, b = self.mean_resultant_length, self.one_minus_r
+        if estimator in ("mle", "banerjee"):
+            return float(getattr(estimators, estimator)(r, self.dim, b))
+        return float(getattr(estimators, estimator)(r, self.dim, self.effective_n, b))
+
+    def interval(
+        self, level: float = 0.95, method: Literal["jackknife", "score"] = "jackknife"
+    ) -> tuple[float, float]:
+        """Confidence interval of the concentration, about its unbiased estimate.
+
+        Parameters
+        ----------
+        level : float
+            Coverage aimed at, between 0 and 1.
+        method : {"jackknife", "score"}
+            The jackknife over blocks holds for directions of any law and needs 3 rows; the score interval is
+            shorter, needs 2 rows, and holds only for directions that are isotropic about their mean.
+
+        Raises
+        ------
+        ValueError
+            If there are too few rows or blocks, or `level` is not between 0 and 1.
+        """
+        if choice("method", method, ("jackknife", "score")) == "score":
+            self._need_rows(2)
+            r, b = self.mean_resultant_length, self.one_minus_r
+            return estimators.score_interval(r, self.dim, self.effective_n, level, b)
+        self._need_rows(3)
+        gram = self._sums @ self._sums.T
+        return estimators.jackknife_interval(gram, self._weight, self._weight2, self._spread, self.dim, level)
+
+    def uniformity_pvalue(self, method: Literal["signflip", "isotropic"] = "signflip") -> float:
+        """P-value of the hypothesis that the directions have no mean.
+
+        Parameters
+        ----------
+        method : {"signflip", "isotropic"}
+            Sign flips of block sums hold for any covariance and need 2 rows; the isotropic test has more
+            power, needs 3 rows, and holds only where no mean means uniform directions.
+
+        Raises
+        ------
+        ValueError
+            If there are too few rows or blocks.
+        """
+        if choice("method", method, ("signflip", "isotropic")) == "isotropic":
+            self._need_rows(3)
+            return estimators.isotropic_uniformity(self.mean_resultant_length, self.dim, self.effective_n)
+        self._need_rows(2)
+        w, along = self._weight, self._sums @ self._reference
+        gram = self._sums @ self._sums.T + np.outer(along, w) + np.outer(w, along) + np.outer(w, w)
+        return estimators.signflip_uniformity(gram)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Copy of the whole state as plain arrays."""
+        return {
+            "version": np.array(VERSION),
+            "n": np.array(self.n),
+            "n_zero": np.array(self.n_zero),
+            "reference": self._reference.copy(),
+            "sums": self._sums.copy(),
+            "weight": self._weight.copy(),
+            "weight2": self._weight2.copy(),
+            "spread": self._spread.copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
+        """Replace the state by one of the same `dim` and `n_blocks`.
+
+        Raises
+        ------
+        ValueError
+            If an array has another shape, or the state is of another version.
+        """
+        if int(state["version"]) != VERSION:
+            raise ValueError(message("state", f"have version {VERSION}", state["version"], "save it anew"))
+        k = self.n_blocks
+        shapes = {
+            "reference": (self.dim,),
+            "sums": (k, self.dim),
+            "weight": (k,),
+            "weight2": (k,),
+            "spread": (k,),
+        }
+        arrays = {name: float_array(f'state["{name}"]', state[name], shape) for name, shape in shapes.items()}
+        for name, array in arrays.items():
+            getattr(self, f"_{name}")[...] = array
+        self.n, self.n_zero = int(state["n"]), int(state["n_zero"])
+
+    def _resultant(self) -> Floats:
+        """``sum w u``, of shape (dim,)."""
+        return self._sums.sum(axis=0) + self._weight.sum() * self._reference
+
+    def _need_rows(self, least: int) -> None:
+        if self.n < least:
+            raise ValueError(message("n", f"be at least {least}", self.n, "update with more rows"))
+
+
+def _unit_rows(rows: NDArray[Any], largest: Floats) -> Floats:
+    """Rows divided by their length, scaled first by a power of two so that no square leaves the range."""
+    exponent = np.clip(np.frexp(largest)[1], -1000, 1000)
+    u = rows * np.ldexp(1.0, -exponent)[:, None]
+    u /= np.sqrt(np.einsum("ij,ij->i", u, u))[:, None]
+    return u
+
+
+def _refuse_rows(name: str, must: str, bad: NDArray[np.bool_], remedy: str) -> None:
+    got = f"{np.count_nonzero(bad)} of {bad.size} bad rows (first: row {bad.argmax()})"
+    raise ValueError(message(name, must, got, remedy))

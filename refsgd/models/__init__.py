@@ -1,0 +1,6 @@
+"""Models that give per-sample gradients, their moments and curvatures without automatic differentiation."""
+
+from .linear import Logistic, Softmax
+from .mlp import MLP
+
+__all__ = ["MLP", "Logistic", "Softmax"]
