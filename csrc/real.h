@@ -1,0 +1,26 @@
+/* Includes the file named by TEMPLATE twice, once for each type of number. */
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define NAME(stem) PASTE(stem, SUFFIX)
+
+#define REAL float
+#define SUFFIX _f32
+#define EPSILON 1.1920928955078125e-07f
+#define SQRT sqrtf
+#define FABS fabsf
+#define COPYSIGN copysignf
+#include TEMPLATE
+#undef REAL
+#undef SUFFIX
+#undef EPSILON
+#undef SQRT
+#undef FABS
+#undef COPYSIGN
+
+#define REAL double
+#define SUFFIX _f64
+#define EPSILON 2.220446049250313e-16
+#define SQRT sqrt
+#define FABS fabs
+#define COPYSIGN copysign
+#include TEMPLATE

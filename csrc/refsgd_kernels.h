@@ -1,0 +1,58 @@
+/* The whole C interface of refsgd. build_cffi.py reads what stands between the two CFFI marks.
+ *
+ * Every kernel comes as _f32 and _f64, checks nothing, and returns REFSGD_OK or a status code.
+ * `state` holds six rows of `width` >= d numbers each: x, g_avg, g2_avg, h_avg, h2_avg, tau.
+ */
+#ifndef REFSGD_KERNELS_H
+#define REFSGD_KERNELS_H
+
+#include <stddef.h>
+
+/* CFFI BEGIN */
+#define REFSGD_ABI_VERSION 1
+#define REFSGD_OK 0
+#define REFSGD_LANES 16   /* partial sums a block */
+#define REFSGD_BLOCK 4096 /* columns a block: spans are cut between blocks */
+#define REFSGD_SUMS 3     /* sums a block: |delta|^2, |grad - probe_grad|^2, tau */
+
+const char *refsgd_instruction_set(void);
+int refsgd_has_openmp(void);
+
+/* mean and mean square of each column of rows (n, d) */
+int refsgd_moments_f32(const float *rows, size_t n, size_t d, float *mean, float *mean_sq, int threads);
+int refsgd_moments_f64(const double *rows, size_t n, size_t d, double *mean, double *mean_sq, int threads);
+
+/* mean and mean square of the per-sample secant curvatures |rows - probe_rows| / |x - point| */
+int refsgd_curvature_f32(const float *rows, const float *probe_rows, const float *x, const float *point,
+                         size_t n, size_t d, float *mean, float *mean_sq, int threads);
+int refsgd_curvature_f64(const double *rows, const double *probe_rows, const double *x, const double *point,
+                         size_t n, size_t d, double *mean, double *mean_sq, int threads);
+
+/* the probe point x - scale * g_avg */
+int refsgd_probe_f32(const float *state, size_t width, size_t d, double scale, float *point, int threads);
+int refsgd_probe_f64(const double *state, size_t width, size_t d, double scale, double *point, int threads);
+
+/* one vSGD step from the moments of a minibatch of n samples */
+int refsgd_step_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,
+                    const float *curv, const float *curv_sq, double n, double limit_grad, double limit_curv,
+                    double scale, double lipschitz, int faithful, int threads);
+int refsgd_step_f64(double *state, size_t width, size_t d, const double *grad, const double *grad_sq,
+                    const double *curv, const double *curv_sq, double n, double limit_grad, double limit_curv,
+                    double scale, double lipschitz, int faithful, int threads);
+
+/* the same with the curvature by finite differences; grad_sq == NULL: grad * grad, a single sample */
+int refsgd_step_fd_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,
+                       const float *probe_grad, double n, double limit_grad, double limit_curv, double scale,
+                       double lipschitz, int faithful, double *sums, int threads);
+int refsgd_step_fd_f64(double *state, size_t width, size_t d, const double *grad, const double *grad_sq,
+                       const double *probe_grad, double n, double limit_grad, double limit_curv, double scale,
+                       double lipschitz, int faithful, double *sums, int threads);
+
+/* the roof: in place, as many streams as step_fd online (2 reads, 6 updates), trivial arithmetic */
+int refsgd_twin_f32(float *state, size_t width, size_t d, const float *grad, const float *probe_grad,
+                    int threads);
+int refsgd_twin_f64(double *state, size_t width, size_t d, const double *grad, const double *probe_grad,
+                    int threads);
+/* CFFI END */
+
+#endif
