@@ -6,6 +6,7 @@
 #define REAL float
 #define SUFFIX _f32
 #define EPSILON 1.1920928955078125e-07f
+#define MAX_CURV 0x1p62f
 #define SQRT sqrtf
 #define FABS fabsf
 #define COPYSIGN copysignf
@@ -13,6 +14,7 @@
 #undef REAL
 #undef SUFFIX
 #undef EPSILON
+#undef MAX_CURV
 #undef SQRT
 #undef FABS
 #undef COPYSIGN
@@ -20,6 +22,7 @@
 #define REAL double
 #define SUFFIX _f64
 #define EPSILON 2.220446049250313e-16
+#define MAX_CURV 0x1p510
 #define SQRT sqrt
 #define FABS fabs
 #define COPYSIGN copysign

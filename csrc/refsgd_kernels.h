@@ -29,8 +29,8 @@ int refsgd_curvature_f64(const double *rows, const double *probe_rows, const dou
                          size_t n, size_t d, double *mean, double *mean_sq, int threads);
 
 /* the probe point x - scale * g_avg */
-int refsgd_probe_f32(const float *state, size_t width, size_t d, double scale, float *point, int threads);
-int refsgd_probe_f64(const double *state, size_t width, size_t d, double scale, double *point, int threads);
+int refsgd_probe_f32(float *state, size_t width, size_t d, double scale, float *point, int threads);
+int refsgd_probe_f64(double *state, size_t width, size_t d, double scale, double *point, int threads);
 
 /* one vSGD step from the moments of a minibatch of n samples */
 int refsgd_step_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,

@@ -1,0 +1,73 @@
+"""The table of backends and the choice among them.
+
+Kernels are loaded on first use: importing this package imports neither numba nor the C extension.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+from .._errors import BackendError
+from .contract import Kernels
+
+#: name -> module that defines KERNELS; "auto" tries them in this order
+_MODULES = {"c": "native", "numba": "jitted", "numpy": "reference"}
+_REMEDIES = {
+    "c": 'reinstall with a C compiler or use backend="numba"',
+    "numba": 'pip install numba or use backend="numpy"',
+    "numpy": "reinstall refsgd",
+}
+_loaded: dict[str, Kernels] = {}
+
+
+def _default_threads() -> int:
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_threads = _default_threads()
+
+
+def load(name: str) -> Kernels:
+    """The kernels of one backend, or for ``"auto"`` of the first that works.
+
+    Raises
+    ------
+    BackendError
+        If that backend cannot be used here; the message says why.
+    """
+    if name == "auto":
+        return next(load(backend) for backend in _MODULES if unavailable(backend) is None)
+    if name not in _loaded:
+        try:
+            module = importlib.import_module(f".{_MODULES[name]}", __name__)
+        except Exception as error:  # a broken numba or a stale .so fails in many ways
+            why = f"{type(error).__name__}: {error}"
+            raise BackendError(f'backend "{name}" is not available ({why}); {_REMEDIES[name]}.') from error
+        module.KERNELS.set_num_threads(_threads)
+        _loaded[name] = module.KERNELS
+    return _loaded[name]
+
+
+def unavailable(name: str) -> str | None:
+    """Why a backend cannot be used here, or None if it can."""
+    try:
+        load(name)
+    except BackendError as error:
+        return str(error)
+    return None
+
+
+def set_num_threads(n: int) -> None:
+    """Tell every backend, loaded or not yet, how many threads it may use."""
+    global _threads
+    _threads = n
+    for kernels in _loaded.values():
+        kernels.set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    return _threads

@@ -1,0 +1,112 @@
+"""What a backend must offer: per-parameter hot loops, the same in every backend.
+
+Arrays are C-contiguous and all of one dtype (float32 or float64); outputs are preallocated and come last;
+nothing is checked. ``state`` has shape (6, width): rows x, g_avg, g2_avg, h_avg, h2_avg, tau, of which the
+first d columns count, d being the length of the gradient.
+
+Everything but ``sums`` is element-wise and must equal `reference` to the last bit. ``sums`` too is defined to
+the bit: in each block of `BLOCK` columns, `LANES` interleaved partial sums are taken in order, in the dtype of
+the state, and then added in order in float64. So no result depends on vector width or number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+LANES = 16
+BLOCK = 4096
+
+#: Probe offsets at or below this many units of rounding of ``x`` are widened to it.
+WIDEN = 8
+
+#: Curvatures by finite differences are kept within ± this power of 2, so that their squares stay finite.
+MAX_CURV_EXPONENT = {"float32": 62, "float64": 510}
+
+
+def n_blocks(d: int) -> int:
+    """Number of blocks that ``d`` columns fill: the first axis of ``sums``, whose shape is (n_blocks, 3)."""
+    return -(-d // BLOCK)
+
+
+class Moments(Protocol):
+    """Mean and mean square of each column of ``rows`` (n, d)."""
+
+    def __call__(self, rows: Array, mean: Array, mean_sq: Array) -> None: ...
+
+
+class Curvature(Protocol):
+    """Mean and mean square over samples of the secant ``abs(rows - probe_rows) / abs(x - point)``."""
+
+    def __call__(
+        self, rows: Array, probe_rows: Array, x: Array, point: Array, mean: Array, mean_sq: Array
+    ) -> None: ...
+
+
+class Probe(Protocol):
+    """The probe point ``x - scale * g_avg``, widened where the addition would lose it."""
+
+    def __call__(self, state: Array, scale: float, point: Array) -> None: ...
+
+
+class Step(Protocol):
+    """One step from the moments of a minibatch of ``n`` samples; updates ``state`` in place.
+
+    ``limit_grad`` and ``limit_curv`` multiply a variance to give the square beyond which a value is an
+    outlier. ``scale`` and ``lipschitz`` are the global step scale and curvature of `refsgd.sgd.curvature`.
+    """
+
+    def __call__(
+        self,
+        state: Array,
+        grad: Array,
+        grad_sq: Array,
+        curv: Array,
+        curv_sq: Array,
+        n: int,
+        limit_grad: float,
+        limit_curv: float,
+        scale: float,
+        lipschitz: float,
+        faithful: bool,
+    ) -> None: ...
+
+
+class StepFD(Protocol):
+    """`Step` with the curvature by finite differences to the gradient at the probe point.
+
+    ``grad_sq`` None stands for ``grad * grad``: a single sample. ``sums`` (n_blocks, 3) receives, block by
+    block, the sums of ``(x - point)**2``, ``(grad - probe_grad)**2`` and the new ``tau``.
+    """
+
+    def __call__(
+        self,
+        state: Array,
+        grad: Array,
+        grad_sq: Array | None,
+        probe_grad: Array,
+        n: int,
+        limit_grad: float,
+        limit_curv: float,
+        scale: float,
+        lipschitz: float,
+        faithful: bool,
+        sums: Array,
+    ) -> None: ...
+
+
+class Kernels(NamedTuple):
+    """One backend. A missing slot fails when the backend is loaded."""
+
+    name: str
+    description: str
+    moments: Moments
+    curvature: Curvature
+    probe: Probe
+    step: Step
+    step_fd: StepFD
+    set_num_threads: Callable[[int], None]

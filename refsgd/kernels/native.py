@@ -1,0 +1,121 @@
+"""C backend through cffi: pointers and status codes, no arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .._errors import BackendError
+from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
+from . import contract
+from .contract import Array, Kernels
+
+_ABI_VERSION = 1
+_CTYPES = {np.dtype(np.float32): ("float[]", "_f32"), np.dtype(np.float64): ("double[]", "_f64")}
+
+if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
+    _ABI_VERSION,
+    contract.LANES,
+    contract.BLOCK,
+):
+    raise BackendError("the C kernels were built from other sources than this package; reinstall refsgd")
+
+_threads = 1
+
+
+def set_num_threads(n: int) -> None:
+    global _threads
+    _threads = n
+
+
+def _functions(stem: str) -> dict[np.dtype[Any], tuple[str, Callable[..., int]]]:
+    return {
+        dtype: (ctype, getattr(lib, f"refsgd_{stem}{suffix}")) for dtype, (ctype, suffix) in _CTYPES.items()
+    }
+
+
+_MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _TWIN = map(
+    _functions, ("moments", "curvature", "probe", "step", "step_fd", "twin")
+)
+_buffer = ffi.from_buffer
+
+
+def _check(status: int) -> None:
+    if status != lib.REFSGD_OK:
+        raise RuntimeError(f"a C kernel returned status {status}")
+
+
+def moments(rows: Array, mean: Array, mean_sq: Array) -> None:
+    ctype, function = _MOMENTS[rows.dtype]
+    n, d = rows.shape
+    out, out_sq = _buffer(ctype, mean, True), _buffer(ctype, mean_sq, True)
+    _check(function(_buffer(ctype, rows), n, d, out, out_sq, _threads))
+
+
+def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Array, mean_sq: Array) -> None:
+    ctype, function = _CURVATURE[rows.dtype]
+    inputs = [_buffer(ctype, array) for array in (rows, probe_rows, x, point)]
+    out, out_sq = _buffer(ctype, mean, True), _buffer(ctype, mean_sq, True)
+    _check(function(*inputs, *rows.shape, out, out_sq, _threads))
+
+
+def probe(state: Array, scale: float, point: Array) -> None:
+    ctype, function = _PROBE[state.dtype]
+    out = _buffer(ctype, point, True)
+    _check(function(_buffer(ctype, state), state.shape[1], point.size, scale, out, _threads))
+
+
+def step(
+    state: Array,
+    grad: Array,
+    grad_sq: Array,
+    curv: Array,
+    curv_sq: Array,
+    n: int,
+    limit_grad: float,
+    limit_curv: float,
+    scale: float,
+    lipschitz: float,
+    faithful: bool,
+) -> None:
+    ctype, function = _STEP[state.dtype]
+    inputs = [_buffer(ctype, array) for array in (grad, grad_sq, curv, curv_sq)]
+    rows = _buffer(ctype, state, True)
+    scalars = n, limit_grad, limit_curv, scale, lipschitz, faithful
+    _check(function(rows, state.shape[1], grad.size, *inputs, *scalars, _threads))
+
+
+def step_fd(
+    state: Array,
+    grad: Array,
+    grad_sq: Array | None,
+    probe_grad: Array,
+    n: int,
+    limit_grad: float,
+    limit_curv: float,
+    scale: float,
+    lipschitz: float,
+    faithful: bool,
+    sums: Array,
+) -> None:
+    ctype, function = _STEP_FD[state.dtype]
+    squares = ffi.NULL if grad_sq is None else _buffer(ctype, grad_sq)
+    inputs = _buffer(ctype, grad), squares, _buffer(ctype, probe_grad)
+    rows, out = _buffer(ctype, state, True), _buffer("double[]", sums, True)
+    scalars = n, limit_grad, limit_curv, scale, lipschitz, faithful
+    _check(function(rows, state.shape[1], grad.size, *inputs, *scalars, out, _threads))
+
+
+def twin(state: Array, grad: Array, probe_grad: Array) -> None:
+    """The memory roof of an online ``step_fd``: the same streams, trivial arithmetic. For benchmarks."""
+    ctype, function = _TWIN[state.dtype]
+    inputs = _buffer(ctype, grad), _buffer(ctype, probe_grad)
+    _check(function(_buffer(ctype, state, True), state.shape[1], grad.size, *inputs, _threads))
+
+
+_INSTRUCTIONS = ffi.string(lib.refsgd_instruction_set()).decode()
+_DESCRIPTION = f"{_INSTRUCTIONS}, {'OpenMP' if lib.refsgd_has_openmp() else 'no OpenMP'}"
+
+KERNELS = Kernels("c", _DESCRIPTION, moments, curvature, probe, step, step_fd, set_num_threads)

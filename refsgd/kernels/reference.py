@@ -1,0 +1,166 @@
+"""The oracle: plain NumPy, one equation a line. Every other backend is compared with this file.
+
+[1] Schaul, Zhang & LeCun, *No more pesky learning rates*, arXiv 1206.1106.
+[2] Schaul & LeCun, *Adaptive learning rates and parallelization for stochastic, sparse, non-smooth gradients*,
+    arXiv 1301.3764.
+
+Where the default departs from the printed rule, a comment says so; ``faithful`` follows [2], algorithm 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .contract import BLOCK, LANES, MAX_CURV_EXPONENT, WIDEN, Array, Kernels, n_blocks
+
+
+def moments(rows: Array, mean: Array, mean_sq: Array) -> None:
+    mean[:] = 0
+    mean_sq[:] = 0
+    for row in rows:
+        mean += row
+        mean_sq += row * row
+    mean /= len(rows)
+    mean_sq /= len(rows)
+
+
+def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Array, mean_sq: Array) -> None:
+    moments(np.abs(rows - probe_rows), mean, mean_sq)
+    delta = np.abs(x - point)
+    moved = np.where(delta > 0, delta, 1)
+    mean[:] = np.where(delta > 0, mean / moved, 0)
+    mean_sq[:] = np.where(delta > 0, mean_sq / moved / moved, 0)
+
+
+def probe_point(x: Array, g_avg: Array, scale: float) -> Array:
+    """[2] probes at x + g_avg (scale -1). The default goes along descent, on the scale of a step."""
+    offset = scale * g_avg
+    shortest = WIDEN * np.finfo(x.dtype).eps * np.abs(x)
+    offset = np.where(np.abs(offset) <= shortest, np.copysign(shortest, offset), offset)
+    return x - offset
+
+
+def probe(state: Array, scale: float, point: Array) -> None:
+    x, g_avg = state[:2, : point.size]
+    point[:] = probe_point(x, g_avg, scale)
+
+
+def signal_share(g_avg: Array, g2_avg: Array, n: int) -> Array:
+    """rho, the share of signal in a mean gradient over n samples: 1 without noise ([2], eq. (3))."""
+    square = g_avg * g_avg
+    total = g2_avg + (n - 1) * square
+    return np.minimum(n * square / np.where(total > 0, total, 1), 1)
+
+
+def faithful_rates(h_avg: Array, h2_avg: Array, rho: Array) -> Array:
+    """[2], algorithm 1: h_avg / h2_avg * rho; where no curvature was ever seen, no step."""
+    return h_avg / np.where(h2_avg > 0, h2_avg, 1) * rho
+
+
+def robust_rates(
+    h_avg: Array, h2_avg: Array, tau_inv: Array, rho: Array, scale: float, lipschitz: float
+) -> Array:
+    """rho**(3/4) / H, with H an estimate of the curvature that is cautious while little is known.
+
+    H**2 = h_avg**2 + var(h)/tau + (lipschitz/tau)**2: the squared mean, the squared error of that mean, and
+    a prior that fades. [2] has h_avg/h2_avg, which rare large curvatures dominate. The power: [1]'s rho is
+    right for one step of a known diagonal curvature, and decays as 1/t under noise; where curvature is an
+    over-estimate 1/t stalls, and t**(-3/4) does not (docs/departures.md).
+    """
+    doubt = lipschitz * tau_inv
+    curv2 = h_avg * h_avg + variance(h2_avg, h_avg) * tau_inv + doubt * doubt
+    gain = rho * np.sqrt(rho)
+    return np.sqrt(np.where(curv2 > 0, gain / np.where(curv2 > 0, curv2, 1), gain * (scale * scale)))
+
+
+def variance(second_moment: Array, mean: Array) -> Array:
+    return np.maximum(second_moment - mean * mean, 0)
+
+
+def step(
+    state: Array,
+    grad: Array,
+    grad_sq: Array,
+    curv: Array,
+    curv_sq: Array,
+    n: int,
+    limit_grad: float,
+    limit_curv: float,
+    scale: float,
+    lipschitz: float,
+    faithful: bool,
+) -> None:
+    x, g_avg, g2_avg, h_avg, h2_avg, tau = state[:, : grad.size]
+    scale, lipschitz = grad.dtype.type(scale), grad.dtype.type(lipschitz)
+
+    is_outlier = (grad - g_avg) ** 2 > limit_grad * variance(g2_avg, g_avg)
+    is_outlier |= (curv - h_avg) ** 2 > limit_curv * variance(h2_avg, h_avg)
+    tau += is_outlier
+
+    tau_inv = 1 / tau
+    g_avg += tau_inv * (grad - g_avg)
+    g2_avg += tau_inv * (grad_sq - g2_avg)
+    h_avg += tau_inv * (curv - h_avg)
+    h2_avg += tau_inv * (curv_sq - h2_avg)
+
+    rho = signal_share(g_avg, g2_avg, n)
+    if faithful:
+        rate = faithful_rates(h_avg, h2_avg, rho)
+        forget = g_avg * g_avg / np.where(g2_avg > 0, g2_avg, 1)
+    else:
+        rate = robust_rates(h_avg, h2_avg, tau_inv, rho, scale, lipschitz)
+        forget = rho  # [2] forgets by g_avg**2 / g2_avg, as if each minibatch were one sample
+    tau[:] = np.maximum((1 - forget) * tau + 1, 1)
+    x -= rate * grad
+
+
+def secant(diff: Array, delta: Array) -> Array:
+    """Curvature by finite differences, 0 where the probe did not move."""
+    with np.errstate(over="ignore"):
+        curv = np.where(delta != 0, diff / np.where(delta != 0, delta, 1), 0)
+    largest = np.ldexp(diff.dtype.type(1), MAX_CURV_EXPONENT[diff.dtype.name])
+    return np.clip(curv, -largest, largest)
+
+
+def step_fd(
+    state: Array,
+    grad: Array,
+    grad_sq: Array | None,
+    probe_grad: Array,
+    n: int,
+    limit_grad: float,
+    limit_curv: float,
+    scale: float,
+    lipschitz: float,
+    faithful: bool,
+    sums: Array,
+) -> None:
+    x, g_avg = state[:2, : grad.size]
+    delta = x - probe_point(x, g_avg, scale)
+    diff = grad - probe_grad
+    curv = secant(diff, delta)
+    if faithful:
+        curv = np.abs(curv)
+    if grad_sq is None:
+        grad_sq = grad * grad
+    curv_sq = curv * curv
+    step(state, grad, grad_sq, curv, curv_sq, n, limit_grad, limit_curv, scale, lipschitz, faithful)
+    for column, values in enumerate((delta * delta, diff * diff, state[5, : grad.size])):
+        sums[:, column] = block_sums(values)
+
+
+def block_sums(values: Array) -> Array:
+    """Sums of each block, in the order that the contract lays down."""
+    padded = np.zeros(n_blocks(values.size) * BLOCK, values.dtype)
+    padded[: values.size] = values
+    lanes = np.add.accumulate(padded.reshape(-1, BLOCK // LANES, LANES), axis=1)[:, -1]
+    return np.add.accumulate(lanes.astype(np.float64), axis=1)[:, -1]
+
+
+def set_num_threads(n: int) -> None:
+    """NumPy's element-wise loops are serial."""
+
+
+KERNELS = Kernels(
+    "numpy", f"numpy {np.__version__}", moments, curvature, probe, step, step_fd, set_num_threads
+)

@@ -1,0 +1,63 @@
+"""How far to probe: the global curvature along the gradient, and the scale of a step that follows from it.
+
+A probe of g_avg itself, as printed in arXiv 1301.3764, has the wrong units: with the loss multiplied by 100
+it reaches 100 times as far. Here the probe is ``scale * g_avg`` with ``scale`` near 1 / L, where
+``L = |grad - probe_grad| / |x - point|`` is a running mean over steps. Then a trajectory does not depend
+on the unit of the loss.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: The first probe moves the largest coordinate by this share of max(1, |x|): small, and far above rounding.
+FIRST_PROBE = 1e-3
+
+#: Where no curvature is seen, probes lengthen up to this distance and no farther.
+LONGEST_PROBE = 1e6
+
+#: The published probe x + g_avg: a scale that never changes.
+PUBLISHED_SCALE = -1.0
+
+
+class StepScale(NamedTuple):
+    """``scale`` (``x**2 / loss``) of a probe, and the mean curvature ``lipschitz`` (``loss / x**2``) behind it."""
+
+    scale: float = 0.0
+    lipschitz: float = 0.0
+
+    @classmethod
+    def first(cls, x: NDArray[Any], g_avg: NDArray[Any]) -> StepScale:
+        """The scale of the very first probe; 0 while every gradient has been 0."""
+        steepest = float(np.abs(g_avg).max())
+        reach = FIRST_PROBE * max(1.0, float(np.abs(x).max()))
+        return cls(reach / steepest if steepest > 0 else 0.0)
+
+    def search(self, curvature: float, count: int) -> StepScale:
+        """During the start: probe next where this curvature says, or twice as far where it saw none."""
+        scale = 1 / curvature if curvature > 0 else 2 * self.scale
+        return StepScale(scale, self.lipschitz + (curvature - self.lipschitz) / count)
+
+    def settle(self) -> StepScale:
+        """At the end of the start: the scale of the mean curvature seen."""
+        return StepScale(1 / self.lipschitz if self.lipschitz > 0 else self.scale, self.lipschitz)
+
+    def follow(self, curvature: float, distance: float, memory: float) -> StepScale:
+        """After a step: average over ``memory`` steps; the scale changes by at most a factor of 2 a step.
+
+        Where no curvature is left the scale grows, so that the probe, last at ``distance``, finds the next
+        kink however far it is.
+        """
+        lipschitz = self.lipschitz + (curvature - self.lipschitz) / max(memory, 1.0)
+        largest = self.scale * 2 if distance < LONGEST_PROBE else self.scale
+        scale = 1 / lipschitz if lipschitz > 0 else math.inf
+        return StepScale(min(max(scale, self.scale / 2), largest), lipschitz)
+
+
+def global_curvature(distance: float, difference: float) -> float:
+    """``|grad - probe_grad| / |x - point|``; 0 where the probe did not move."""
+    return difference / distance if distance > 0 else 0.0

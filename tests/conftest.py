@@ -1,0 +1,35 @@
+"""The fixture of backends, and how hypothesis runs.
+
+``REFSGD_BACKEND`` fixes one backend. With ``REFSGD_REQUIRE_BACKENDS=1`` a backend that cannot be used is a
+failure.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+from refsgd._errors import BackendError
+
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("dev", deadline=None)
+settings.load_profile("ci" if "CI" in os.environ else "dev")
+
+BACKENDS = [os.environ["REFSGD_BACKEND"]] if os.environ.get("REFSGD_BACKEND") else ["numpy", "numba", "c"]
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of each backend that can be used, in turn."""
+    from refsgd import kernels
+
+    name: str = request.param
+    try:
+        kernels.load(name)
+    except BackendError as error:
+        if os.environ.get("REFSGD_REQUIRE_BACKENDS") == "1":
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    return name

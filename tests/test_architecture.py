@@ -1,0 +1,143 @@
+"""The import rule: who may import whom, read from the sources without running them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import refsgd
+
+PACKAGE = Path(refsgd.__file__).parent
+
+# A part is the name after "refsgd.". These sit on top: no other part may import them.
+TOP = {"adapters", "experiments", "plotting", "__main__"}
+FORBIDDEN = {
+    "sgd": {"directional"},
+    "directional": {"sgd"},
+    "models": {"kernels", "sgd", "directional"},
+}
+KERNELS_MAY_IMPORT = {"kernels", "_errors", "_kernels"}
+
+# The only modules that may import these, at any depth.
+ALLOWED = {
+    "dask": {"refsgd.adapters.dask"},
+    "matplotlib": {"refsgd.plotting"},
+    "numba": {"refsgd.kernels.jitted", "refsgd.sgd.compiled"},
+    "sklearn": {"refsgd.adapters.sklearn"},
+    "torch": {"refsgd.adapters.torch"},
+    "refsgd._kernels": {"refsgd.kernels.native"},
+}
+
+
+def sources() -> dict[str, Path]:
+    """The file of each module of the package."""
+    modules = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = [PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts]
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
+
+
+def absolute(target: str, level: int, package: str) -> str:
+    """The full name of ``target`` after ``level`` dots in a module of ``package``."""
+    if level == 0:
+        return target
+    base = package.rsplit(".", level - 1)[0]
+    return f"{base}.{target}" if target else base
+
+
+def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[str]:
+    """Every name that ``source`` imports, also inside functions and through ``import_module("...")``."""
+    package = module if is_package else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=target, names=names, level=level):
+                base = absolute(target or "", level, package)
+                yield base
+                yield from (f"{base}.{alias.name}" for alias in names)
+            case ast.Call(
+                func=ast.Name(id="import_module") | ast.Attribute(attr="import_module"),
+                args=[ast.Constant(value=str(target)), *_],
+            ):
+                name = target.lstrip(".")
+                yield absolute(name, len(target) - len(name), package)
+
+
+def part_of(name: str) -> str:
+    """The part that a module of the package belongs to, or "" for the package itself and what is foreign."""
+    package, _, rest = name.partition(".")
+    return rest.partition(".")[0] if package == "refsgd" else ""
+
+
+def violations(source: str, module: str, *, is_package: bool = False) -> list[str]:
+    """What ``source`` imports against the rule."""
+    names = set(imports(source, module, is_package=is_package))
+    part = part_of(module)
+    found = {
+        name
+        for name in names
+        if (part and part not in TOP and part_of(name) in TOP)
+        or part_of(name) in FORBIDDEN.get(part, ())
+        or (part == "kernels" and part_of(name) not in KERNELS_MAY_IMPORT | {""})
+    }
+    for target, importers in ALLOWED.items():
+        if module not in importers:
+            found |= {name for name in names if name == target or name.startswith(target + ".")}
+    return sorted(found)
+
+
+@pytest.mark.parametrize("module", sources())
+def test_module_keeps_the_import_rule(module: str) -> None:
+    path = sources()[module]
+    assert violations(path.read_text("utf-8"), module, is_package=path.name == "__init__.py") == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("refsgd.kernels.reference", "from .. import _validation"),
+        ("refsgd.kernels.reference", "from ..sgd.moments import Moments"),
+        ("refsgd.sgd.vsgd", "from ..directional import vmf"),
+        ("refsgd.directional.stats", "from ..sgd import moments"),
+        ("refsgd.models.mlp", "from .. import kernels"),
+        ("refsgd.sgd.minimize", "def f():\n    from .. import plotting"),
+        ("refsgd.sgd.minimize", "import refsgd.adapters.sklearn"),
+        ("refsgd.datasets", "from .plotting import show"),
+        ("refsgd.kernels.reference", "from .._config import backend_name"),
+        ("refsgd.sgd.minimize", "import numba as nb"),
+        ("refsgd.sgd.minimize", "from importlib import import_module\nimport_module('numba')"),
+        ("refsgd.kernels.jitted", "from .._kernels import lib"),
+        ("refsgd.adapters.torch", "from sklearn.base import BaseEstimator"),
+        ("refsgd.experiments.quadratic", "import matplotlib.pyplot as plt"),
+    ],
+)
+def test_violation_is_found(module: str, source: str) -> None:
+    assert violations(source, module)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("refsgd.kernels.native", "from .. import _kernels\nfrom .._errors import BackendError"),
+        ("refsgd.sgd.vsgd", "from .. import kernels\nfrom ..models import Logistic"),
+        ("refsgd.sgd.compiled", "import numba"),
+        ("refsgd.adapters.sklearn", "from sklearn.base import BaseEstimator\nfrom ..sgd import vsgd"),
+        ("refsgd.experiments.quadratic", "from .. import plotting, sgd, directional"),
+    ],
+)
+def test_lawful_import_is_not_reported(module: str, source: str) -> None:
+    assert violations(source, module) == []
+
+
+def test_import_loads_nothing_heavy() -> None:
+    heavy = ["numba", "sklearn", "matplotlib", "torch", "dask", "scipy.stats", "scipy.optimize"]
+    program = f"import sys, refsgd; print([name for name in {heavy} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
