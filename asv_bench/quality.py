@@ -2,8 +2,8 @@
 
     python asv_bench/quality.py --data DIR [--seeds 3] [--only softmax,tanh] [--faithful]
 
-DIR holds MNIST's IDX files; with only the 10,000 test images there, 8,000 of them train. Each row is a mean over
-seeds. A bar is the most that is allowed; it applies to the 8,000 images.
+DIR holds MNIST's IDX files; with only the 10,000 test images there, 8,000 of them train. Each row is a mean
+over seeds. A bar is the most that is allowed; it applies to the 8,000 images.
 """
 
 from __future__ import annotations

@@ -85,4 +85,4 @@ def show_backends() -> None:
         reason = kernels.unavailable(name)
         print(f"{name:8s} {reason or 'available: ' + kernels.load(name).description}")
     print(f"threads  {get_num_threads()}, for the C kernels on large arrays")
-    print(f"in use   {kernels.load(backend_name()).name}")
+    print(f"in use   {kernels.resolve(backend_name())}")

@@ -39,8 +39,7 @@ def load(name: str) -> Kernels:
     BackendError
         If that backend cannot be used here; the message says why.
     """
-    if name == "auto":
-        return next(load(backend) for backend in _MODULES if unavailable(backend) is None)
+    name = resolve(name)
     if name not in _loaded:
         try:
             module = importlib.import_module(f".{_MODULES[name]}", __name__)
@@ -50,6 +49,11 @@ def load(name: str) -> Kernels:
         module.KERNELS.set_num_threads(_threads)
         _loaded[name] = module.KERNELS
     return _loaded[name]
+
+
+def resolve(name: str) -> str:
+    """The backend that a name stands for: itself, or for ``"auto"`` the first that works."""
+    return next(b for b in _MODULES if unavailable(b) is None) if name == "auto" else name
 
 
 def unavailable(name: str) -> str | None:

@@ -5,8 +5,8 @@ nothing is checked. ``state`` has shape (6, width): rows x, g_avg, g2_avg, h_avg
 first d columns count, d being the length of the gradient.
 
 Everything but ``sums`` is element-wise and must equal `reference` to the last bit. ``sums`` too is defined to
-the bit: in each block of `BLOCK` columns, `LANES` interleaved partial sums are taken in order, in the dtype of
-the state, and then added in order in float64. So no result depends on vector width or number of threads.
+the bit: in each block of `BLOCK` columns, `LANES` interleaved partial sums are taken in order, in the dtype
+of the state, and then added in order in float64. So no result depends on vector width or number of threads.
 """
 
 from __future__ import annotations
@@ -102,7 +102,6 @@ class StepFD(Protocol):
 class Kernels(NamedTuple):
     """One backend. A missing slot fails when the backend is loaded."""
 
-    name: str
     description: str
     moments: Moments
     curvature: Curvature

@@ -172,6 +172,4 @@ def set_num_threads(n: int) -> None:
     """These loops are serial; the C backend is the one that uses threads."""
 
 
-KERNELS = Kernels(
-    "numba", f"numba {numba.__version__}", moments, curvature, probe, step, step_fd, set_num_threads
-)
+KERNELS = Kernels(f"numba {numba.__version__}", moments, curvature, probe, step, step_fd, set_num_threads)

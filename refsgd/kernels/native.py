@@ -13,7 +13,6 @@ from . import contract
 from .contract import Array, Kernels
 
 _ABI_VERSION = 1
-_CTYPES = {np.dtype(np.float32): ("float[]", "_f32"), np.dtype(np.float64): ("double[]", "_f64")}
 
 if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
     _ABI_VERSION,
@@ -32,7 +31,8 @@ def set_num_threads(n: int) -> None:
 
 def _functions(stem: str) -> dict[np.dtype[Any], tuple[str, Callable[..., int]]]:
     return {
-        dtype: (ctype, getattr(lib, f"refsgd_{stem}{suffix}")) for dtype, (ctype, suffix) in _CTYPES.items()
+        np.dtype(np.float32): ("float[]", getattr(lib, f"refsgd_{stem}_f32")),
+        np.dtype(np.float64): ("double[]", getattr(lib, f"refsgd_{stem}_f64")),
     }
 
 
@@ -118,4 +118,4 @@ def twin(state: Array, grad: Array, probe_grad: Array) -> None:
 _INSTRUCTIONS = ffi.string(lib.refsgd_instruction_set()).decode()
 _DESCRIPTION = f"{_INSTRUCTIONS}, {'OpenMP' if lib.refsgd_has_openmp() else 'no OpenMP'}"
 
-KERNELS = Kernels("c", _DESCRIPTION, moments, curvature, probe, step, step_fd, set_num_threads)
+KERNELS = Kernels(_DESCRIPTION, moments, curvature, probe, step, step_fd, set_num_threads)

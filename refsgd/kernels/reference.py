@@ -1,8 +1,8 @@
 """The oracle: plain NumPy, one equation a line. Every other backend is compared with this file.
 
 [1] Schaul, Zhang & LeCun, *No more pesky learning rates*, arXiv 1206.1106.
-[2] Schaul & LeCun, *Adaptive learning rates and parallelization for stochastic, sparse, non-smooth gradients*,
-    arXiv 1301.3764.
+[2] Schaul & LeCun, *Adaptive learning rates and parallelization for stochastic, sparse, non-smooth
+    gradients*, arXiv 1301.3764.
 
 Where the default departs from the printed rule, a comment says so; ``faithful`` follows [2], algorithm 1.
 """
@@ -161,6 +161,4 @@ def set_num_threads(n: int) -> None:
     """NumPy's element-wise loops are serial."""
 
 
-KERNELS = Kernels(
-    "numpy", f"numpy {np.__version__}", moments, curvature, probe, step, step_fd, set_num_threads
-)
+KERNELS = Kernels(f"numpy {np.__version__}", moments, curvature, probe, step, step_fd, set_num_threads)

@@ -25,7 +25,7 @@ PUBLISHED_SCALE = -1.0
 
 
 class StepScale(NamedTuple):
-    """``scale`` (``x**2 / loss``) of a probe, and the mean curvature ``lipschitz`` (``loss / x**2``) behind it."""
+    """``scale`` of a probe (``x**2 / loss``), and the mean curvature ``lipschitz`` (``loss / x**2``)."""
 
     scale: float = 0.0
     lipschitz: float = 0.0

@@ -100,8 +100,6 @@ def minimize(
     >>> res.success, res.nit, bool(model.error(res.x, X, y) < 0.02)
     (True, 3000, True)
     """
-    from scipy.optimize import OptimizeResult
-
     rule = method if isinstance(method, VSGD) else PRESETS[choice("method", method, PRESETS)]
     batch_size = integer("batch_size", batch_size, minimum=1)
     epochs = None if epochs is None else integer("epochs", epochs, minimum=1)
@@ -141,7 +139,7 @@ def minimize(
         except FloatingPointError as error:
             status, why = NOT_FINITE, str(error)
             warnings.warn(why, NumericalWarning, stacklevel=2)
-    return OptimizeResult(
+    return result(
         x=run.x.copy(),
         fun=math.nan if fun is None else float(np.mean(fun(run.x, *arrays))),
         success=status in (FINISHED, STOPPED),
@@ -190,10 +188,16 @@ def reporter(callback: Callable[..., Any] | None, run: Run) -> Callable[[], None
     """What to call after each step, in the form of SciPy's callbacks."""
     if callback is None:
         return lambda: None
-    from scipy.optimize import OptimizeResult
-
     if "intermediate_result" in inspect.signature(callback).parameters:
         return lambda: callback(
-            intermediate_result=OptimizeResult(x=run.x.copy(), nit=run.n_steps, nsamples=run.n_samples)
+            intermediate_result=result(x=run.x.copy(), nit=run.n_steps, nsamples=run.n_samples)
         )
     return lambda: callback(run.x.copy())
+
+
+def result(**fields: Any) -> OptimizeResult:
+    from scipy.optimize import OptimizeResult
+
+    filled = OptimizeResult()
+    filled.update(fields)
+    return filled

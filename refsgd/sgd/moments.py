@@ -1,4 +1,4 @@
-"""Moments of per-sample gradients: what a minibatch tells the optimiser, and all that workers need to send."""
+"""Moments of per-sample gradients: what a minibatch tells the optimiser, all that a worker has to send."""
 
 from __future__ import annotations
 

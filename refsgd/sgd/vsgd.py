@@ -249,7 +249,7 @@ class Run:
         curvature = global_curvature(float(np.linalg.norm(delta)), float(np.linalg.norm(diff)))
         if rows is not None:
             curv, curv_sq = self._scratch[2:]
-            self.kernels.curvature(*rows, self.x, self._probe, curv, curv_sq)
+            self.kernels.curvature(rows[0], rows[1], self.x, self._probe, curv, curv_sq)
             return curv, curv_sq, curvature
         curv = reference.secant(diff, delta)
         return (np.abs(curv) if self.rule.faithful else curv), curv * curv, curvature
@@ -275,20 +275,16 @@ class Run:
             return None
         return [np.ascontiguousarray(gradient, dtype=self.x.dtype) for gradient in gradients]
 
+    @np.errstate(all="ignore")
     def _moments(self, name: str, gradient: Any, out: NDArray[Any]) -> Moments:
-        """Checked moments of what the user gave, in the dtype of x."""
+        """Checked moments of what the user gave, in the dtype of x, where too large a value is infinite."""
         d, dtype = self.x.size, self.x.dtype
         if isinstance(gradient, tuple):
             n, mean, mean_sq = Moments(*gradient)
             n = integer(f"n_samples of {name}", n, minimum=1)
-            given = [(f"mean of {name}", mean)] + (
-                [] if mean_sq is None else [(f"mean_sq of {name}", mean_sq)]
-            )
-            arrays = [
-                float_array(part, array, (d,), finite=False).astype(dtype, copy=False)
-                for part, array in given
-            ]
-            moments = Moments(n, *arrays)
+            given = {"mean": mean} if mean_sq is None else {"mean": mean, "mean_sq": mean_sq}
+            parts = [float_array(f"{part} of {name}", given[part], (d,), finite=False) for part in given]
+            moments = Moments(n, *(part.astype(dtype, copy=False) for part in parts))
         else:
             rows = float_array(name, gradient, ("n", d), finite=False, remedy="pass one row per sample")
             rows = rows.astype(dtype, copy=False)

@@ -1,0 +1,100 @@
+"""``python -m refsgd demo | backends``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import datasets
+from ._config import BACKENDS, show_backends, use_backend
+from ._errors import BackendError
+from .experiments import demo
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def parser() -> argparse.ArgumentParser:
+    main_parser = argparse.ArgumentParser(
+        prog="python -m refsgd", description="Stochastic gradient descent without learning rates."
+    )
+    commands = main_parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo_parser = commands.add_parser(
+        "demo",
+        help="train a network on images of digits and show its gradients",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = demo_parser.add_argument
+    add("--model", choices=demo.MODELS, default="tanh", help="hidden units, or softmax for a linear model")
+    add("--epochs", type=positive, default=20, help="passes over the training data")
+    add("--batch-size", type=positive, default=10, metavar="N", help="samples a minibatch")
+    add("--seed", type=int, default=0, help="of the start and of the order of samples")
+    add("--data", metavar="DIR", help="a folder with MNIST's IDX files instead of the bundled 8x8 digits")
+    add("--plot", metavar="FILE", help="write a picture (.png, .pdf, .svg); needs matplotlib")
+    add("--backend", choices=BACKENDS, help="kernels to use, else REFSGD_BACKEND, else auto")
+    demo_parser.set_defaults(run=run_demo)
+
+    backends_parser = commands.add_parser("backends", help="which kernels are available, or why not")
+    backends_parser.set_defaults(run=lambda options: show_backends())
+    return main_parser
+
+
+def run_demo(options: argparse.Namespace) -> None:
+    if options.plot:  # find out before training, not after
+        if importlib.util.find_spec("matplotlib") is None:
+            raise ValueError('--plot needs matplotlib; pip install "refsgd[plot]", or leave --plot out.')
+        if not Path(options.plot).absolute().parent.is_dir():
+            raise ValueError(f"--plot must name a file in an existing folder, got {options.plot}; create it.")
+    use_backend(options.backend)
+    data = datasets.load_mnist(options.data) if options.data else datasets.load_digits()
+    model = demo.make_model(options.model, data.X_train.shape[1])
+    title = (
+        f"vSGD-fd on {data.name}: {options.model}, {model.n_params} parameters, "
+        f"{len(data.y_train)} images, minibatches of {options.batch_size}"
+    )
+    print(f"{title}\nno learning rate, no schedule, nothing tuned\n\n{demo.HEADER}", flush=True)
+    began = time.perf_counter()
+    history = demo.train(
+        data,
+        model,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        on_epoch=lambda report: print(demo.row(report), flush=True),
+    )
+    seconds = time.perf_counter() - began
+    if not history:
+        raise KeyboardInterrupt
+    last = history[-1]
+    print(f"\ntest error {100 * last.test_error:.2f} % after {last.epoch} epochs, {seconds:.1f} s")
+    if options.plot:
+        from .plotting import plot_training
+
+        plot_training(history, options.plot, title)
+        print(f"picture in {options.plot}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, OSError, BackendError) as error:
+        print(f"refsgd: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nrefsgd: interrupted before the first epoch ended", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

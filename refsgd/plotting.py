@@ -1,0 +1,81 @@
+"""Pictures of a training run. The only file that imports matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .experiments.demo import EpochReport
+
+
+def plot_training(history: Sequence[EpochReport], path: str | Path, title: str) -> None:
+    """Loss and error, learning rates, and gradient directions over epochs, as three panels of one picture.
+
+    Parameters
+    ----------
+    history : sequence of EpochReport
+        One entry an epoch.
+    path : str or Path
+        Where to write; the ending says the format.
+    title : str
+        Heading of the picture.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [report.epoch for report in history]
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    loss_axes, rate_axes, kappa_axes = figure.subplots(1, 3)
+
+    loss_axes.plot(epochs, [r.train_loss for r in history], color="C0", marker=".", label="train loss")
+    loss_axes.set_yscale("log")
+    loss_axes.set_ylabel("train loss", color="C0")
+    error_axes = loss_axes.twinx()
+    error_axes.plot(epochs, [100 * r.test_error for r in history], color="C3", marker=".")
+    error_axes.set_ylim(bottom=0)
+    error_axes.set_ylabel("test error (%)", color="C3")
+    loss_axes.set_title("Loss")
+
+    low, middle, high = np.array([r.rate_quantiles for r in history]).T
+    rate_axes.fill_between(epochs, low, high, color="C1", alpha=0.25, label="10 % to 90 % of parameters")
+    rate_axes.plot(epochs, middle, color="C1", marker=".", label="median")
+    rate_axes.set_yscale("log")
+    rate_axes.set_ylabel("rate (x² / loss)")
+    rate_axes.set_title("Learning rates that vSGD chose")
+    rate_axes.legend(frameon=False)
+
+    directions = [r.directions for r in history]
+    bounds = np.array([d.kappa_interval for d in directions])
+    floor = np.nanmin([d.kappa for d in directions]) / 10  # an interval may reach 0, which has no logarithm
+    kappa_axes.fill_between(
+        epochs,
+        np.maximum(bounds[:, 0], floor),
+        np.maximum(bounds[:, 1], floor),
+        color="C2",
+        alpha=0.25,
+        label="95 % interval (jackknife)",
+    )
+    kappa_axes.plot(
+        epochs,
+        [np.nan if d.kappa_unbiased < floor else d.kappa_unbiased for d in directions],
+        color="C2",
+        marker=".",
+        label="κ, unbiased",
+    )
+    kappa_axes.plot(epochs, [d.kappa for d in directions], color="C7", ls="--", label="κ, Banerjee")
+    kappa_axes.set_yscale("log")
+    kappa_axes.set_ylabel("concentration κ")
+    kappa_axes.set_title("Do minibatch gradients agree?")
+    kappa_axes.legend(frameon=False)
+
+    for axes in (loss_axes, rate_axes, kappa_axes):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
