@@ -5,7 +5,7 @@
 ['BackendError', 'DirectionMonitor', 'DirectionReport', 'DirectionStats']
 """
 
-from . import models
+from . import datasets, models
 from ._config import get_num_threads, set_num_threads, show_backends, use_backend
 from ._errors import BackendError, NumericalWarning
 from .directional import DirectionMonitor, DirectionReport, DirectionStats, vmf
@@ -23,6 +23,7 @@ __all__ = [
     "NumericalWarning",
     "Run",
     "__version__",
+    "datasets",
     "get_num_threads",
     "minimize",
     "models",

@@ -36,7 +36,7 @@ class DirectionReport(NamedTuple):
     mean_resultant_length : float
         Length of the mean of the unit gradients.
     kappa : float
-        Concentration of the directions, "directional stochasticity" of [1]_, by the closed form used there.
+        Concentration of the directions, "directional uniformity" of [1]_, by the closed form used there.
         With fewer gradients than parameters it measures their number too: compare runs of equal n, or use
         the next.
     kappa_unbiased : float
@@ -46,6 +46,11 @@ class DirectionReport(NamedTuple):
         Jackknife interval of level 0.95 about `kappa_unbiased`; needs 3 directions.
     uniformity_pvalue : float
         P-value of no mean direction, by sign flips of block sums; needs 2 directions.
+
+    References
+    ----------
+    .. [1] Lee, Cho & Kang, *Directional analysis of stochastic gradient descent via von Mises-Fisher
+       distributions in deep learning*, arXiv 1810.00150.
     """
 
     n: int

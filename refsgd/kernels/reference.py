@@ -93,8 +93,9 @@ def step(
     x, g_avg, g2_avg, h_avg, h2_avg, tau = state[:, : grad.size]
     scale, lipschitz = grad.dtype.type(scale), grad.dtype.type(lipschitz)
 
-    is_outlier = (grad - g_avg) ** 2 > limit_grad * variance(g2_avg, g_avg)
-    is_outlier |= (curv - h_avg) ** 2 > limit_curv * variance(h2_avg, h_avg)
+    with np.errstate(invalid="ignore"):  # an infinite limit: inf * 0 compares as no outlier
+        is_outlier = (grad - g_avg) ** 2 > limit_grad * variance(g2_avg, g_avg)
+        is_outlier |= (curv - h_avg) ** 2 > limit_curv * variance(h2_avg, h_avg)
     tau += is_outlier
 
     tau_inv = 1 / tau

@@ -1,0 +1,847 @@
+"""Every backend against the NumPy oracle, bit by bit, and the oracle against its equations."""
+
+from __future__ import annotations
+
+import functools
+import math
+import multiprocessing
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+import refsgd
+from refsgd import VSGD, BackendError, _config, kernels
+from refsgd.kernels import reference
+from refsgd.kernels.contract import BLOCK, LANES, MAX_CURV_EXPONENT, WIDEN, Kernels, n_blocks
+
+Array = NDArray[Any]
+
+X, G, G2, H, H2, TAU = range(6)
+DTYPES = ["float32", "float64"]
+SIZES = [1, 7, LANES - 1, LANES, LANES + 1, BLOCK - 1, BLOCK, BLOCK + 1, 100_003]
+PADDING = 5  # an odd width: rows of the state are not aligned to vectors
+SUM_SENTINEL = -7.0
+
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+each_size = pytest.mark.parametrize("d", SIZES)
+each_gradient = pytest.mark.parametrize("online", [True, False], ids=["online", "minibatch"])
+each_rule = pytest.mark.parametrize("rule", ["default", "faithful", "no-outliers"])
+
+
+def bits(array: Array) -> Array:
+    return array.view(np.uint32 if array.dtype == np.float32 else np.uint64)
+
+
+def assert_same_bits(got: Array, want: Array, what: str) -> None:
+    """Signs of zero count; a NaN equals any other NaN."""
+    assert got.dtype == want.dtype and got.shape == want.shape
+    differ = (bits(got) != bits(want)) & ~(np.isnan(got) & np.isnan(want))
+    if differ.any():
+        first = tuple(np.argwhere(differ)[0].tolist())
+        pytest.fail(f"{what}: {differ.sum()} of {got.size}, first {first}: {got[first]!r} != {want[first]!r}")
+
+
+class Problem(NamedTuple):
+    """A run of kernels: what it starts from, and what each step is given, all from a fixed seed."""
+
+    dtype: str
+    d: int
+    online: bool
+    rule: str
+    steps: int
+
+    @property
+    def faithful(self) -> bool:
+        return self.rule == "faithful"
+
+    @property
+    def n(self) -> int:
+        return 1 if self.online else 7
+
+    def scalars(self, step: int) -> tuple[int, float, float, float, float, bool]:
+        """n, limit_grad, limit_curv, scale, lipschitz, faithful."""
+        limits = (math.inf, math.inf) if self.rule == "no-outliers" else (4 / self.n, 4.0)
+        if self.faithful:
+            return self.n, 4.0, 4.0, -1.0, 0.0, True
+        return self.n, *limits, 0.3 + 0.1 * (step % 4), 0.0 if step % 5 == 0 else 1.7, False
+
+    def draw(self) -> tuple[Array, list[tuple[Array, Array | None, Array]]]:
+        """A state with padding, and mean gradient, mean square and probe gradient of each step.
+
+        One column in two is ordinary; the others are what tests of single values would try one by one.
+        """
+        rng = np.random.default_rng([self.d, self.online])
+        d, dtype = self.d, np.dtype(self.dtype)
+        tiny = float(np.finfo(dtype).tiny)
+        huge, small = (1e8, 1e-25) if dtype == np.float32 else (1e75, 1e-100)
+        kind = rng.integers(0, 14, d)
+        zero, negative_zero, denormal, large, clamped, unprobed, constant = (kind == k for k in range(7))
+
+        state = rng.normal(size=(6, d))
+        state[TAU] = 1 + 20 * rng.random(d)
+        state[X, clamped] = 0
+        state[G, denormal] = tiny / 8 * rng.integers(-7, 8, denormal.sum())
+        state[X, denormal] = 0
+        state[G, clamped] *= small
+        state[G, large] *= huge
+        state[G, unprobed] = 0
+        state[G2] = state[G] ** 2 * (1 + rng.random(d))
+        state[H2] = state[H] ** 2 * (1 + rng.random(d))
+        state[:, zero] = 0
+        state[TAU, zero] = 10
+
+        batches = []
+        for _ in range(self.steps if d < 10_000 else 6):
+            grad = rng.normal(size=d) + 0.5
+            probe_grad = grad + 0.3 * rng.normal(size=d)
+            grad[zero] = probe_grad[zero] = 0
+            grad[negative_zero] = probe_grad[negative_zero] = -0.0
+            grad[unprobed] = 0
+            for values in (grad, probe_grad):
+                values[denormal] *= tiny / 8
+                values[large] *= huge
+                values[constant] = 3
+            grad[clamped] *= small
+            probe_grad[clamped] *= huge
+            grad_sq = None if self.online else (grad**2 * (1 + rng.random(d))).astype(dtype)
+            batches.append((grad.astype(dtype), grad_sq, probe_grad.astype(dtype)))
+
+        buffer = np.full((6, d + PADDING), np.nan, dtype)
+        buffer[:, :d] = state
+        return buffer, [batches[step % len(batches)] for step in range(self.steps)]
+
+    def run(self, step_fd: Callable[..., None]) -> tuple[Array, Array]:
+        """The final state with its padding, and the sums of every step."""
+        state, batches = self.draw()
+        sums = np.full((self.steps, n_blocks(self.d), 3), SUM_SENTINEL)
+        for step, batch in enumerate(batches):
+            step_fd(state, *batch, *self.scalars(step), sums[step])
+        return state, sums
+
+
+@functools.cache
+def expected(case: Problem) -> tuple[Array, Array]:
+    """What the oracle gives."""
+    with np.errstate(all="ignore"):
+        state, sums = case.run(reference.step_fd)
+    assert np.isfinite(state[:, : case.d]).all()
+    return state, sums
+
+
+def problem(dtype: str, d: int, online: bool, rule: str = "default") -> Problem:
+    return Problem(dtype, d, online, rule, steps=40 if d < 10_000 else 20)
+
+
+def random_rows(n: int, d: int, dtype: str) -> tuple[Array, Array]:
+    """Rows of n samples, and of the same at a probe, of many magnitudes, with zeros and denormals."""
+    rng = np.random.default_rng([n, d])
+    rows, probe_rows = rng.normal(size=(2, n, d)) * 10.0 ** rng.integers(-9, 9, d)
+    rows[:, rng.random(d) < 0.1] = -0.0
+    rows[rng.random((n, d)) < 0.1] = float(np.finfo(dtype).tiny) / 4
+    return rows.astype(dtype), probe_rows.astype(dtype)
+
+
+# The oracle against its equations
+
+
+def exact_step(
+    column: Array,
+    g: float,
+    g2: float,
+    h: float,
+    h2: float,
+    n: int,
+    limits: tuple[float, float],
+    lipschitz: float,
+    faithful: bool,
+) -> list[Any]:
+    """One parameter in 50 digits, from the equations of csrc/step.c, each by its name."""
+    g, g2, h, h2, lipschitz = map(mpmath.mpf, (g, g2, h, h2, lipschitz))
+    x, *averages, tau = map(mpmath.mpf, column.tolist())
+    if (g - averages[0]) ** 2 > limits[0] * (averages[1] - averages[0] ** 2) or (
+        h - averages[2]
+    ) ** 2 > limits[1] * (averages[3] - averages[2] ** 2):
+        tau += 1
+    g_avg, g2_avg, h_avg, h2_avg = averages = [
+        (1 - 1 / tau) * average + value / tau for average, value in zip(averages, (g, g2, h, h2), strict=True)
+    ]
+    rho = min(n * g_avg**2 / (g2_avg + (n - 1) * g_avg**2), 1)
+    if faithful:
+        rate = h_avg / h2_avg * rho
+        forget = g_avg**2 / g2_avg
+    else:
+        curvature = mpmath.sqrt(h_avg**2 + (h2_avg - h_avg**2) / tau + (lipschitz / tau) ** 2)
+        rate = rho ** mpmath.mpf(0.75) / curvature
+        forget = rho
+    return [x - rate * g, *averages, (1 - forget) * tau + 1]
+
+
+@each_dtype
+@pytest.mark.parametrize("faithful", [False, True], ids=["default", "faithful"])
+@pytest.mark.parametrize("n", [1, 7])
+def test_step_is_what_the_equations_say(backend: str, dtype: str, faithful: bool, n: int) -> None:
+    rng = np.random.default_rng(n)
+    d, limits, lipschitz = 60, (4.0 / n, 4.0), 1.25
+    state = rng.normal(size=(6, d))
+    state[G2] = state[G] ** 2 + 0.1 + rng.random(d)
+    state[H2] = state[H] ** 2 + 0.1 + rng.random(d)
+    state[TAU] = 1 + 9 * rng.random(d)
+    state = state.astype(dtype)
+    grad, curv = (2 * rng.normal(size=(2, d))).astype(dtype)
+    grad_sq, curv_sq = grad**2 + grad.dtype.type(0.5), curv**2 + grad.dtype.type(0.25)
+    with mpmath.workdps(50):
+        columns = [
+            exact_step(
+                state[:, i],
+                *(float(v[i]) for v in (grad, grad_sq, curv, curv_sq)),
+                n,
+                limits,
+                lipschitz,
+                faithful,
+            )
+            for i in range(d)
+        ]
+        want = np.array(columns, dtype=float).T
+    outlier = (grad - state[G]) ** 2 > limits[0] * (state[G2] - state[G] ** 2)
+    assert 5 < outlier.sum() < d - 5
+    kernels.load(backend).step(state, grad, grad_sq, curv, curv_sq, n, *limits, 0.5, lipschitz, faithful)
+    # Some 40 roundings of numbers near 1; a rate can be 10 times its curvature's error.
+    tolerance = 400 * np.finfo(dtype).eps
+    np.testing.assert_allclose(state, want, rtol=tolerance, atol=tolerance)
+
+
+@each_dtype
+@pytest.mark.parametrize("n", [1, 6])
+def test_moments_and_curvature_are_means(backend: str, dtype: str, n: int) -> None:
+    rows, probe_rows = np.random.default_rng(n).normal(size=(2, n, 33)).astype(dtype)
+    x, point = np.linspace(-1, 1, 33).astype(dtype), np.linspace(-1, 2, 33).astype(dtype)
+    point[4] = x[4]
+    mean, mean_sq = np.empty((2, 33), dtype)
+    tolerance = 4 * n * np.finfo(dtype).eps  # n additions of at most that many ulp
+    exact = rows.astype(float)
+    kernels.load(backend).moments(rows, mean, mean_sq)
+    np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=0, atol=4 * tolerance)
+    np.testing.assert_allclose(mean_sq, (exact**2).mean(axis=0), rtol=tolerance)
+
+    moved = point != x
+    secant = np.abs(exact - probe_rows)[:, moved] / np.abs(x.astype(float) - point)[moved]
+    kernels.load(backend).curvature(rows, probe_rows, x, point, mean, mean_sq)
+    # the distance itself is rounded: 1 ulp of x over a distance of at least 1/16
+    np.testing.assert_allclose(mean[moved], secant.mean(axis=0), rtol=20 * tolerance)
+    np.testing.assert_allclose(mean_sq[moved], (secant**2).mean(axis=0), rtol=40 * tolerance)
+    assert mean[~moved].tolist() == mean_sq[~moved].tolist() == [0] * (~moved).sum()
+
+
+@each_dtype
+def test_sums_are_those_of_each_block(backend: str, dtype: str) -> None:
+    case = problem(dtype, 2 * BLOCK + 5, online=True)
+    state, [(grad, _, probe_grad), *_] = case.draw()
+    keep = np.abs(probe_grad) < 1e6  # what is huge would hide the others
+    grad, probe_grad, state = grad[keep], probe_grad[keep], np.ascontiguousarray(state[:, : case.d][:, keep])
+    x, point = state[X].copy(), np.empty_like(grad)
+    backend_kernels = kernels.load(backend)
+    _, limit_grad, limit_curv, scale, lipschitz, _ = case.scalars(1)
+    backend_kernels.probe(state, scale, point)
+    sums = np.full((n_blocks(grad.size), 3), SUM_SENTINEL)
+    backend_kernels.step_fd(
+        state, grad, None, probe_grad, 1, limit_grad, limit_curv, scale, lipschitz, False, sums
+    )
+    for block, got in enumerate(sums):
+        part = slice(block * BLOCK, (block + 1) * BLOCK)
+        values = (x - point)[part], (grad - probe_grad)[part], state[TAU, part]
+        want = [
+            math.fsum(values[0].astype(float) ** 2),
+            math.fsum(values[1].astype(float) ** 2),
+            math.fsum(values[2]),
+        ]
+        # each lane adds BLOCK / LANES positive numbers
+        np.testing.assert_allclose(got, want, rtol=(BLOCK / LANES + 2) * np.finfo(dtype).eps)
+
+
+# Every backend against the oracle
+
+
+@each_dtype
+@each_size
+@each_gradient
+@each_rule
+def test_step_fd_has_the_bits_of_the_reference(
+    backend: str, dtype: str, d: int, online: bool, rule: str
+) -> None:
+    case = problem(dtype, d, online, rule)
+    want, want_sums = expected(case)
+    got, sums = case.run(kernels.load(backend).step_fd)
+    assert_same_bits(got, want, "state")
+    assert_same_bits(sums, want_sums, "sums")
+
+
+@each_dtype
+@each_size
+@each_gradient
+@each_rule
+def test_fused_step_is_probe_secant_and_step(
+    backend: str, dtype: str, d: int, online: bool, rule: str
+) -> None:
+    backend_kernels = kernels.load(backend)
+    point = np.empty(d, dtype)
+
+    def composed(state: Array, grad: Array, grad_sq: Array | None, probe_grad: Array, *scalars: Any) -> None:
+        *scalars, scale, lipschitz, faithful, _ = scalars
+        backend_kernels.probe(state, scale, point)
+        curv = reference.secant(grad - probe_grad, state[X, :d] - point)
+        curv = np.abs(curv) if faithful else curv
+        grad_sq = grad * grad if grad_sq is None else grad_sq
+        backend_kernels.step(state, grad, grad_sq, curv, curv * curv, *scalars, scale, lipschitz, faithful)
+
+    case = problem(dtype, d, online, rule)
+    with np.errstate(all="ignore"):
+        got, _ = case.run(composed)
+    assert_same_bits(got, expected(case)[0], "state")
+
+
+@each_dtype
+@each_size
+@each_rule
+def test_step_from_per_sample_moments_has_the_bits_of_the_reference(
+    backend: str, dtype: str, d: int, rule: str
+) -> None:
+    """The published minibatch rule: curvatures of single samples, whose mean square is not their mean's."""
+    case = problem(dtype, d, online=False, rule=rule)
+    steps = 10 if d < 10_000 else 2
+
+    def run(one: Kernels) -> tuple[Array, Array]:
+        state, _ = case.draw()
+        state[:, :d] = np.where(np.abs(state[:, :d]) < 1e6, state[:, :d], 1)
+        point, moments = np.empty(d, dtype), np.empty((4, d), dtype)
+        trace = []
+        for step in range(steps):
+            rows, probe_rows = random_rows(case.n, d, dtype)
+            scalars = case.scalars(step)
+            one.probe(state, scalars[3], point)
+            one.moments(rows, *moments[:2])
+            one.curvature(rows, probe_rows, state[X, :d].copy(), point, *moments[2:])
+            # a probe that hardly moves gives infinite curvatures, which are another test's
+            np.minimum(moments, np.sqrt(np.finfo(dtype).max) / 8, out=moments)
+            one.step(state, *moments, *scalars)
+            trace.append(moments.copy())
+        return state, np.array(trace)
+
+    with np.errstate(all="ignore"):
+        want, want_moments = run(kernels.load("numpy"))
+        got, got_moments = run(kernels.load(backend))
+    assert np.isfinite(want[:, :d]).all()
+    assert_same_bits(got_moments, want_moments, "moments")
+    assert_same_bits(got, want, "state")
+
+
+@each_dtype
+@each_size
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 9])
+def test_moments_and_curvature_have_the_bits_of_the_reference(
+    backend: str, dtype: str, d: int, n: int
+) -> None:
+    if d > 10_000 and n > 2:
+        n = 5
+    rows, probe_rows = random_rows(n, d, dtype)
+    x = np.linspace(-1, 1, d).astype(dtype)
+    point = np.where(np.arange(d) % 3 == 0, x, x - np.spacing(x) * np.arange(d).astype(dtype))
+    want, got = np.full((2, 4, d), SUM_SENTINEL, dtype)
+    for one, out in ((kernels.load("numpy"), want), (kernels.load(backend), got)):
+        with np.errstate(all="ignore"):
+            one.moments(rows, *out[:2])
+            one.curvature(rows, probe_rows, x, point, *out[2:])
+    assert_same_bits(got, want, "moments")
+
+
+@each_dtype
+@pytest.mark.parametrize("scale", [-1.0, 0.37, 1e-9, 0.0])
+@pytest.mark.parametrize("d", [1, LANES + 1, BLOCK + 1])
+def test_probe_has_the_bits_of_the_reference(backend: str, dtype: str, scale: float, d: int) -> None:
+    state, _ = problem(dtype, d, online=True).draw()
+    want, got = np.full((2, d), SUM_SENTINEL, dtype)
+    with np.errstate(all="ignore"):
+        reference.probe(state, scale, want)
+    kernels.load(backend).probe(state, scale, got)
+    assert_same_bits(got, want, "point")
+
+
+@each_dtype
+@each_gradient
+def test_only_outputs_and_the_first_columns_are_written(backend: str, dtype: str, online: bool) -> None:
+    one, d, guard = kernels.load(backend), BLOCK + 3, 8
+    case = problem(dtype, d, online)
+    state, [(grad, grad_sq, probe_grad), *_] = case.draw()
+    rows, probe_rows = random_rows(5, d, dtype)
+    x = state[X, :d].copy()
+    inputs = [grad, probe_grad, rows, probe_rows, x] + ([] if grad_sq is None else [grad_sq])
+    copies = [array.copy() for array in inputs]
+    outputs = np.full((3, d + guard), SUM_SENTINEL, dtype)
+    point, mean, mean_sq = outputs[:, :d]
+    sums = np.full((n_blocks(d) + 1, 3), SUM_SENTINEL)
+    scalars = case.scalars(1)
+
+    before = state.copy()
+    one.probe(state, scalars[3], point)
+    assert_same_bits(state, before, "state after probe")
+    one.moments(rows, mean, mean_sq)
+    one.curvature(rows, probe_rows, x, point, mean, mean_sq)
+    one.step_fd(state, grad, grad_sq, probe_grad, *scalars, sums[:-1])
+    one.step(state, grad, grad * grad, x, x * x, *scalars)
+
+    for array, copy in zip(inputs, copies, strict=True):
+        assert_same_bits(array, copy, "input")
+    assert np.isnan(state[:, d:]).all()
+    assert (outputs[:, d:] == SUM_SENTINEL).all()
+    assert (sums[-1] == SUM_SENTINEL).all() and (sums[:-1] != SUM_SENTINEL).all()
+
+
+@pytest.mark.parametrize("where", ["grad", "probe_grad"])
+@each_dtype
+@each_gradient
+def test_nan_stays_in_its_own_coordinate(backend: str, dtype: str, online: bool, where: str) -> None:
+    case, at = problem(dtype, 2 * LANES + 3, online), LANES + 2
+
+    def poisoned(state: Array, grad: Array, grad_sq: Array | None, probe_grad: Array, *rest: Any) -> None:
+        grad, probe_grad = grad.copy(), probe_grad.copy()
+        (grad if where == "grad" else probe_grad)[at] = np.nan
+        with np.errstate(all="ignore"):
+            kernels.load(backend).step_fd(state, grad, grad_sq, probe_grad, *rest)
+
+    got, sums = case.run(poisoned)
+    assert np.isnan(got[[X, G] if where == "grad" else [H, H2], at]).all()
+    assert np.isnan(sums[:, 0, 1]).all()
+    got[:, at] = expected(case)[0][:, at]
+    assert_same_bits(got, expected(case)[0], "other coordinates")
+
+
+@each_dtype
+@each_gradient
+@pytest.mark.parametrize("faithful", [False, True], ids=["default", "faithful"])
+def test_what_is_not_finite_has_the_bits_of_the_reference(
+    backend: str, dtype: str, online: bool, faithful: bool, request: pytest.FixtureRequest
+) -> None:
+    if backend == "c":
+        reason = "variance(), rho and tau in csrc/step.inc turn NaN into a number"
+        request.applymarker(pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason=reason))
+    rng, d = np.random.default_rng(0), 4000
+    largest = np.finfo(dtype).max
+    values = np.array([0, 1, -2, largest, -largest, math.sqrt(largest), np.inf, -np.inf, np.nan], dtype)
+    state, grad, grad_sq, probe_grad = (rng.choice(values, shape) for shape in ((6, d), d, d, d))
+    state[[G2, H2]] = np.abs(state[[G2, H2]])
+    state[TAU] = 1 + rng.integers(0, 9, d)
+    want, got = state.copy(), state.copy()
+    scalars = (1 if online else 7), 4.0, 4.0, 0.5, 2.0, faithful, np.empty((1, 3))
+    with np.errstate(all="ignore"):
+        squares = None if online else np.abs(grad_sq)
+        reference.step_fd(want, grad, squares, probe_grad, *scalars)
+        kernels.load(backend).step_fd(got, grad, squares, probe_grad, *scalars)
+    assert_same_bits(got, want, "state")
+
+
+@each_dtype
+def test_float32_and_float64_run_alike_in_every_backend(
+    backend: str, dtype: str, request: pytest.FixtureRequest
+) -> None:
+    if dtype == "float32" and backend != "numpy":
+        reason = "Run passes scale as np.float64, with which reference.probe_point computes in float64"
+        request.applymarker(pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason=reason))
+
+    def run(name: str) -> Array:
+        rng = np.random.default_rng(3)
+        run = VSGD().start(np.linspace(-1, 1, 40).astype(dtype), backend=name)
+        for _ in range(40):
+            samples = rng.normal(size=(2, 40)).astype(dtype)
+            run.tell([point - samples for point in run.ask()])
+        return np.array(run.state)
+
+    assert_same_bits(run(backend), run("numpy"), "state")
+
+
+# Single values, where the answer is known
+
+
+def one_step_fd(
+    backend: str, state: Array, grad: float, probe_grad: float, scale: float
+) -> tuple[Array, Array]:
+    """State and sums after an online step of one parameter without outlier limits."""
+    state = state.reshape(6, 1).copy()
+    sums = np.empty((1, 3))
+    grads = (np.array([value], state.dtype) for value in (grad, probe_grad))
+    grad_, probe_grad_ = grads
+    one = kernels.load(backend)
+    one.step_fd(state, grad_, None, probe_grad_, 1, math.inf, math.inf, scale, 0.5, False, sums)
+    return state[:, 0], sums[0]
+
+
+@each_dtype
+@pytest.mark.parametrize("sign", [1, -1])
+def test_curvature_is_clamped_so_that_its_square_is_finite(backend: str, dtype: str, sign: int) -> None:
+    tiny = np.finfo(dtype).tiny
+    state = np.array([0, tiny, tiny, 0, 0, 1], dtype)
+    huge = 1e18 if dtype == "float32" else 1e150
+    with np.errstate(all="ignore"):
+        after, _ = one_step_fd(backend, state, sign * huge, 0.0, 1.0)
+    largest = 2.0 ** MAX_CURV_EXPONENT[dtype]
+    assert (after[H], after[H2]) == (sign * largest, largest**2)
+    assert np.isfinite(after).all()
+
+
+@each_dtype
+@pytest.mark.parametrize("x", [1.0, -1.0, 3.7e5, -1e-20])
+@pytest.mark.parametrize("scale", [0.5, -1.0])
+def test_probe_without_gradient_is_widened(backend: str, dtype: str, x: float, scale: float) -> None:
+    state = np.array([x, 0, 1, 0, 0, 1], dtype)
+    x, eps = float(state[X]), float(np.finfo(dtype).eps)
+    point = np.empty(1, dtype)
+    kernels.load(backend).probe(state.reshape(6, 1).copy(), scale, point)
+    offset = math.copysign(WIDEN * eps * abs(x), scale)
+    assert point[0] == np.dtype(dtype).type(x - offset) != x
+    delta = float(state[X] - point[0])
+    after, sums = one_step_fd(backend, state, 2 * delta, 0.0, scale)
+    assert after[H] == pytest.approx(2, rel=eps)
+    assert sums[0] == np.square(state[X] - point[0])
+
+
+@each_dtype
+@pytest.mark.parametrize("x", [0.0, -0.0])
+def test_probe_that_does_not_move_sees_no_curvature(backend: str, dtype: str, x: float) -> None:
+    state = np.array([x, 0, 1, 3, 9, 4], dtype)
+    after, sums = one_step_fd(backend, state, 1.0, 0.5, 0.25)
+    assert (after[H], after[H2]) == (3 * 0.75, 9 * 0.75)
+    assert sums.tolist() == [0, 0.25, after[TAU]]
+
+
+@each_dtype
+@pytest.mark.parametrize("what", ["grad", "curv"])
+def test_outlier_lengthens_the_memory_by_one(backend: str, dtype: str, what: str) -> None:
+    # variance 1 and limit 4: 2 standard deviations are no outlier, the next number is one
+    state = np.array([[0, 0, 1, 0, 1, 4]] * 3, dtype).T.copy()
+    far = np.nextafter(np.array(2, dtype), np.array(3, dtype))
+    values, zero = np.array([2, far, -far], dtype), np.zeros(3, dtype)
+    grad, curv = (values, zero) if what == "grad" else (zero, values)
+    kernels.load(backend).step(state, grad, grad * grad, curv, curv * curv, 1, 4.0, 4.0, 0.5, 1.0, False)
+    average = state[G if what == "grad" else H]
+    assert average.tolist() == (values * (np.array(1, dtype) / np.array([4, 5, 5], dtype))).tolist()
+
+
+@each_dtype
+def test_infinite_limits_switch_outliers_off(backend: str, dtype: str) -> None:
+    state = np.array([0, 0, 0, 0, 0, 4], dtype).reshape(6, 1)  # inf times a variance of 0 is NaN: no outlier
+    grad = np.array([1000], dtype)
+    kernels.load(backend).step(
+        state, grad, grad * grad, grad, grad * grad, 1, math.inf, math.inf, 0.5, 1.0, False
+    )
+    assert state[[G, H], 0].tolist() == [250, 250]
+
+
+@each_dtype
+def test_curvature_of_one_sample_is_its_absolute_secant(backend: str, dtype: str) -> None:
+    rows, probe_rows = random_rows(1, 50, dtype)
+    x = np.linspace(-1, 1, 50).astype(dtype)
+    point = x + np.array(0.25, dtype)
+    mean, mean_sq = np.empty((2, 50), dtype)
+    kernels.load(backend).curvature(rows, probe_rows, x, point, mean, mean_sq)
+    assert_same_bits(mean, np.abs(reference.secant(rows[0] - probe_rows[0], x - point)), "mean")
+
+
+# Threads
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = refsgd.get_num_threads()
+    yield refsgd.set_num_threads
+    refsgd.set_num_threads(before)
+
+
+LARGE = 300_001  # more than 9 times the least number of columns a thread
+
+
+def all_slots(one: Kernels, dtype: str, rule: str = "default") -> list[Array]:
+    """The outputs of every slot on arrays that are large enough for several threads."""
+    online = Problem(dtype, LARGE, True, rule, 1)
+    state, [(grad, _, probe_grad)] = online.draw()
+    rows, probe_rows = np.stack([grad, probe_grad]), np.stack([probe_grad, grad])
+    point, *moments = np.full((5, LARGE), SUM_SENTINEL, dtype)
+    sums = np.full((n_blocks(LARGE), 3), SUM_SENTINEL)
+    with np.errstate(all="ignore"):
+        one.probe(state, 0.3, point)
+        one.moments(rows, *moments[:2])
+        one.curvature(rows, probe_rows, state[X, :LARGE].copy(), point, *moments[2:])
+        one.step_fd(state, grad, None, probe_grad, *online.scalars(1), sums)
+        after = state.copy()
+        one.step(state, grad, grad * grad, probe_grad, probe_grad * probe_grad, *online.scalars(1))
+    return [point, *moments, after, sums, state]
+
+
+@each_dtype
+@pytest.mark.parametrize("rule", ["default", "faithful"])
+def test_bits_do_not_depend_on_the_number_of_threads(
+    backend: str, dtype: str, rule: str, threads: Callable[[int], None]
+) -> None:
+    want = all_slots(kernels.load("numpy"), dtype, rule)
+    for n in (1, 2, 3):
+        threads(n)
+        for number, (got, expected) in enumerate(
+            zip(all_slots(kernels.load(backend), dtype, rule), want, strict=True)
+        ):
+            assert_same_bits(got, expected, f"output {number} with {n} threads")
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_forked_child_of_a_parallel_region_finishes(backend: str, threads: Callable[[int], None]) -> None:
+    threads(2)
+    case = Problem("float32", LARGE, True, "default", 1)
+    step_fd = kernels.load(backend).step_fd
+    with np.errstate(all="ignore"):
+        want, want_sums = case.run(step_fd)
+
+    def child() -> None:
+        with np.errstate(all="ignore"):
+            got, sums = case.run(step_fd)
+        same = np.array_equal(bits(got), bits(want)) and np.array_equal(sums, want_sums)
+        os._exit(0 if same else 3)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(timeout=20)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        pytest.fail("the child hangs")
+    assert process.exitcode == 0
+
+
+# Properties
+
+DRAWS = {"float32": (32, 2.0**-30, 2.0**30), "float64": (64, 2.0**-200, 2.0**200)}
+
+
+def numbers(dtype: str) -> st.SearchStrategy[float]:
+    """0 or of a magnitude whose square is far from the ends of the range."""
+    width, least, most = DRAWS[dtype]
+    positive = st.floats(least, most, width=width)
+    return st.just(0.0) | positive | positive.map(lambda value: -value)
+
+
+class Step(NamedTuple):
+    """The arguments of step_fd but for sums."""
+
+    state: Array
+    grad: Array
+    grad_sq: Array | None
+    probe_grad: Array
+    scalars: tuple[Any, ...]
+
+    def run(self, backend: str, order: Any = slice(None)) -> Array:
+        """The state after the step, with the parameters in another order."""
+        state, grad, probe_grad = (
+            array[..., order].copy() for array in (self.state, self.grad, self.probe_grad)
+        )
+        grad_sq = None if self.grad_sq is None else self.grad_sq[order].copy()
+        with np.errstate(all="ignore"):
+            kernels.load(backend).step_fd(state, grad, grad_sq, probe_grad, *self.scalars, np.empty((1, 3)))
+        return state
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> Step:
+    """A step whose averages can be averages of something: mean squares are not below squared means."""
+    dtype = draw(st.sampled_from(DTYPES))
+    d, n = draw(st.integers(1, 40)), draw(st.sampled_from([1, 2, 64]))
+    x, g_avg, h_avg, grad, probe_grad = draw(hnp.arrays(dtype, (5, d), elements=numbers(dtype)))
+    spread = draw(hnp.arrays(dtype, (3, d), elements=st.floats(1, 8, width=32)))
+    tau = draw(hnp.arrays(dtype, d, elements=st.floats(1, 2.0**20, width=32)))
+    lipschitz = draw(st.sampled_from([0.0, 2.0**-10, 1.0, 2.0**10]))
+    if lipschitz == 0:  # no curvature was ever seen
+        h_avg, probe_grad = np.zeros_like(h_avg), grad.copy()
+    state = np.array([x, g_avg, g_avg**2 * spread[0], h_avg, h_avg**2 * spread[1], tau])
+    grad_sq = None if n == 1 else grad**2 * spread[2]
+    limits = draw(st.sampled_from([(4.0 / n, 4.0), (math.inf, math.inf)]))
+    scale, faithful = draw(st.sampled_from([0.25, 3.0, -1.0])), draw(st.booleans())
+    return Step(state, grad, grad_sq, probe_grad, (n, *limits, scale, lipschitz, faithful))
+
+
+@given(step=steps())
+def test_step_of_finite_numbers_is_finite_and_keeps_its_bounds(backend: str, step: Step) -> None:
+    n, before = step.scalars[0], step.state
+    after = step.run(backend)
+    assert np.isfinite(after).all()
+    # rho within [0, 1]: an outlier adds 1 to tau, and forgetting nothing another 1
+    assert (after[TAU] >= 1).all() and (after[TAU] <= before[TAU] + 2).all()
+    rho = reference.signal_share(after[G], after[G2], n)
+    assert (rho >= 0).all() and (rho <= 1).all()
+    assert (after[[G2, H2]] >= 0).all()
+
+
+@given(step=steps(), seed=st.integers(0, 2**32))
+def test_permuted_parameters_give_permuted_results(backend: str, step: Step, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(step.grad.size)
+    assert_same_bits(step.run(backend, order), step.run(backend)[:, order], "state")
+
+
+@given(
+    dtype=st.sampled_from(DTYPES),
+    power=st.integers(-8, 8),
+    online=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+def test_trajectory_does_not_depend_on_the_unit_of_the_loss(
+    backend: str, dtype: str, power: int, online: bool, seed: int
+) -> None:
+    """With a loss 2**power times as large every number but x and tau scales, without any rounding."""
+
+    def run(unit: float) -> Array:
+        rng = np.random.default_rng(seed)
+        d, n = 30, 1 if online else 4
+        state = rng.normal(size=(6, d))
+        state[:, :3], state[X, 3:6] = 0, 0
+        state[G:H] = unit * state[G], unit**2 * state[G] ** 2 * 2
+        state[H:TAU] = unit * state[H], unit**2 * state[H] ** 2 * 2
+        state[TAU] = 10
+        state = state.astype(dtype)
+        curvature, point, sums = 1 + rng.random(d).astype(dtype), np.empty(d, dtype), np.empty((1, 3))
+        for _ in range(20):
+            one.probe(state, 0.5 / unit, point)
+            noise = rng.normal(size=d).astype(dtype)
+            grad, probe_grad = (unit * (curvature * at + noise) for at in (state[X], point))
+            grad_sq = None if online else 2 * grad * grad
+            scalars = n, 4 / n, 4.0, 0.5 / unit, 2.0 * unit, False
+            one.step_fd(state, grad, grad_sq, probe_grad, *scalars, sums)
+        return state / np.array([[1], [unit], [unit**2], [unit], [unit**2], [1]], dtype)
+
+    one = kernels.load(backend)
+    assert_same_bits(run(2.0**power), run(1.0), "state")
+
+
+# The contract and the choice of a backend
+
+
+@pytest.mark.parametrize("slot", Kernels._fields)
+def test_missing_slot_fails(slot: str) -> None:
+    slots = kernels.load("numpy")._asdict()
+    del slots[slot]
+    with pytest.raises(TypeError, match=slot):
+        Kernels(**slots)
+
+
+@pytest.fixture
+def unloaded(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """As after a fresh import: nothing loaded, nothing chosen."""
+    monkeypatch.setattr(kernels, "_loaded", {})
+    monkeypatch.setattr(_config, "_backend", None)
+    monkeypatch.delenv("REFSGD_BACKEND", raising=False)
+    return monkeypatch
+
+
+def break_backend(monkeypatch: pytest.MonkeyPatch, imported: str, module: str, stand_in: Any = None) -> None:
+    """Let a backend's module be imported anew, with None (no such module) or another in place of an import."""
+    monkeypatch.setitem(sys.modules, imported, stand_in)
+    monkeypatch.delitem(sys.modules, f"refsgd.kernels.{module}", raising=False)
+
+
+BROKEN_C = (
+    r'backend "c" is not available \(ModuleNotFoundError: import of refsgd\._kernels halted; '
+    r'None in sys\.modules\); reinstall with a C compiler or use backend="numba"\.$'
+)
+
+
+def test_explicit_choice_never_falls_back(unloaded: pytest.MonkeyPatch) -> None:
+    break_backend(unloaded, "refsgd._kernels", "native")
+    for choose in (kernels.load, refsgd.use_backend, lambda name: VSGD().start(np.ones(2), backend=name)):
+        with pytest.raises(BackendError, match=BROKEN_C):
+            choose("c")
+    assert _config.backend_name() == "auto"
+    unloaded.setenv("REFSGD_BACKEND", "c")
+    with pytest.raises(BackendError, match=BROKEN_C):
+        VSGD().start(np.ones(2))
+
+
+def test_auto_takes_the_next_that_works(unloaded: pytest.MonkeyPatch) -> None:
+    break_backend(unloaded, "refsgd._kernels", "native")
+    assert kernels.resolve("auto") == "numba"
+    assert VSGD().start(np.ones(2)).kernels.description.startswith("numba ")
+    unloaded.setattr(kernels, "_loaded", {})
+    break_backend(unloaded, "numba", "jitted")
+    assert kernels.load("auto") is kernels.load("numpy")
+    with pytest.raises(BackendError, match='pip install numba or use backend="numpy"'):
+        kernels.load("numba")
+
+
+def test_kernels_built_from_other_sources_are_refused(unloaded: pytest.MonkeyPatch) -> None:
+    lib = types.SimpleNamespace(REFSGD_ABI_VERSION=0, REFSGD_LANES=LANES, REFSGD_BLOCK=BLOCK)
+    break_backend(unloaded, "refsgd._kernels", "native", types.SimpleNamespace(ffi=None, lib=lib))
+    with pytest.raises(BackendError, match="built from other sources than this package; reinstall"):
+        kernels.load("c")
+
+
+def test_argument_goes_before_use_backend_before_the_environment(unloaded: pytest.MonkeyPatch) -> None:
+    def used(backend: str | None = None) -> str:
+        return VSGD().start(np.ones(2), backend=backend).kernels.description.split()[0]
+
+    unloaded.setenv("REFSGD_BACKEND", "numpy")
+    assert used() == "numpy"
+    refsgd.use_backend("numba")
+    assert (used(), used("numpy")) == ("numba", "numpy")
+    refsgd.use_backend(None)
+    assert used() == "numpy"
+
+
+def test_unknown_backend_is_named_with_those_that_there_are(unloaded: pytest.MonkeyPatch) -> None:
+    for name, call in {
+        "name": lambda: refsgd.use_backend("fortran"),
+        "backend": lambda: VSGD().start(np.ones(2), backend="fortran"),
+    }.items():
+        with pytest.raises(ValueError, match=rf"{name} must .*auto.*c.*numba.*numpy.*fortran"):
+            call()
+    unloaded.setenv("REFSGD_BACKEND", "fortran")
+    with pytest.raises(ValueError, match=r"REFSGD_BACKEND must .*fortran"):
+        VSGD().start(np.ones(2))
+
+
+def test_environment_chooses_in_a_new_process() -> None:
+    program = "import refsgd; refsgd.show_backends()"
+    run = [sys.executable, "-c", program]
+    environment = os.environ | {"REFSGD_BACKEND": "numpy", "OMP_NUM_THREADS": "3"}
+    shown = subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout
+    lines = dict(line.split(maxsplit=1) for line in shown.replace("in use", "in-use").splitlines())
+    assert lines["in-use"] == "numpy"
+    assert lines["threads"].startswith("3,")
+
+    failed = subprocess.run(
+        run, env=environment | {"REFSGD_BACKEND": "fortran"}, capture_output=True, text=True
+    )
+    assert failed.returncode != 0
+    assert "REFSGD_BACKEND must" in failed.stderr
+
+
+def test_show_backends_says_what_is_there_and_why_not(
+    unloaded: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    break_backend(unloaded, "refsgd._kernels", "native")
+    refsgd.show_backends()
+    c, numba, numpy, threads_, in_use = capsys.readouterr().out.splitlines()
+    assert c.startswith('c        backend "c" is not available (ModuleNotFoundError')
+    assert numba.startswith("numba    available: numba ")
+    assert numpy == f"numpy    available: numpy {np.__version__}"
+    assert threads_.startswith(f"threads  {refsgd.get_num_threads()},")
+    assert in_use == "in use   numba"
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, "2"])
+def test_number_of_threads_must_be_a_positive_integer(n: Any) -> None:
+    before = refsgd.get_num_threads()
+    with pytest.raises((TypeError, ValueError), match="n must be"):
+        refsgd.set_num_threads(n)
+    assert refsgd.get_num_threads() == before

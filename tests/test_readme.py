@@ -1,0 +1,23 @@
+"""What the README shows is what happens."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_readme_snippet_prints_what_it_claims(capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code, claim = re.search(r"```python\n(.*?)```\n\n    (.*?)\n", text, re.DOTALL).groups()
+    exec(code, {})
+    pattern = r"(\d+) steps, test error (\d+\.\d)%"
+    printed, claimed = re.fullmatch(pattern, capsys.readouterr().out.strip()), re.fullmatch(pattern, claim)
+    assert printed[1] == claimed[1]
+    # float32 sums differ between BLAS builds, and with them a few of the 360 test images
+    assert abs(float(printed[2]) - float(claimed[2])) <= 1.2
+
+
+def test_readme_names_the_two_commands():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "make demo" in text
+    assert "make test" in text
