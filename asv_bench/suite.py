@@ -5,7 +5,8 @@
 A cell is one of 5 functions, 3 noise levels, 3 curvatures and 2 distances from the optimum at the start. Its
 figure is the mean over seeds of log(excess loss at the start / excess loss after 1,000 single samples), with
 the excess of the expected loss over its minimum; a run's gain counts as 15 at most, and as -15 at least and
-where it diverged. Both rules see the same samples.
+where it diverged. Each cell has samples of its own, the same for
+both rules.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ CELLS = [Cell(*axes) for axes in itertools.product(SHAPES, DISTANCES, NOISES, CU
 def gain(rule: refsgd.VSGD, cell: Cell, seed: int) -> float:
     """What one run makes of one cell."""
     problem = Problem(cell.name, cell.curvature, cell.noise)
-    samples = problem.sample(N_SAMPLES, seed)[:, np.newaxis]
+    samples = problem.sample(N_SAMPLES, [seed, CELLS.index(cell)])[:, np.newaxis]
     run = rule.start(np.array([problem.optimum + cell.distance]))
     first = problem.expected_loss(run.x)[0] - problem.min_loss
     try:

@@ -9,7 +9,7 @@ from . import datasets, models
 from ._config import get_num_threads, set_num_threads, show_backends, use_backend
 from ._errors import BackendError, NumericalWarning
 from .directional import DirectionMonitor, DirectionReport, DirectionStats, vmf
-from .sgd import VSGD, Moments, Run, minimize
+from .sgd import VSGD, Moments, Run, iterate, minimize
 
 __version__ = "0.1.0"
 
@@ -25,6 +25,7 @@ __all__ = [
     "__version__",
     "datasets",
     "get_num_threads",
+    "iterate",
     "minimize",
     "models",
     "set_num_threads",

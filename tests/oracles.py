@@ -1,4 +1,4 @@
-"""Slow twins of the vSGD rules: the published pseudo-code and the default rule on Python floats, in plain loops.
+"""Slow twins of the vSGD rules, published and default: plain loops on Python floats.
 
 Written from the equations; nothing of refsgd is used. [1] is Schaul, Zhang & LeCun, arXiv 1206.1106; [2] is
 Schaul & LeCun, arXiv 1301.3764. Both rules are driven by ``gradients(points)``, which returns one list of
@@ -167,12 +167,12 @@ class Default(Oracle):
             self.scale = reach / max(abs(p.g_avg) for p in self.parameters)
         else:
             self.curvatures.append(curvature)
+            self.lipschitz = mean(self.curvatures)
             self.scale = 1 / curvature if curvature > 0 else 2 * self.scale
         if k + 1 == N_START:
             for p in self.parameters:
                 p.g2_avg *= 10
                 p.tau = float(N_START)
-            self.lipschitz = mean(self.curvatures)
             if self.lipschitz > 0:
                 self.scale = 1 / self.lipschitz
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -26,6 +26,10 @@ from refsgd.kernels import reference
 from refsgd.kernels.contract import BLOCK, LANES, MAX_CURV_EXPONENT, WIDEN, Kernels, n_blocks
 
 Array = NDArray[Any]
+Batch = tuple[Array, Array | None, Array]
+
+# Data overflow on purpose, of which NumPy's kernels warn; what is not finite is looked for in the results.
+pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")
 
 X, G, G2, H, H2, TAU = range(6)
 DTYPES = ["float32", "float64"]
@@ -52,6 +56,52 @@ def assert_same_bits(got: Array, want: Array, what: str) -> None:
         pytest.fail(f"{what}: {differ.sum()} of {got.size}, first {first}: {got[first]!r} != {want[first]!r}")
 
 
+@functools.cache
+def data(dtype: str, d: int, online: bool, n_batches: int) -> tuple[Array, list[Batch]]:
+    """A state with padding, and mean gradient, mean square and probe gradient of each batch.
+
+    One column in two is ordinary; the others are what tests of single values would try one by one.
+    """
+    rng = np.random.default_rng([d, online])
+    tiny = float(np.finfo(dtype).tiny)
+    huge, small = (1e8, 1e-25) if dtype == "float32" else (1e75, 1e-100)
+    kind = rng.integers(0, 14, d)
+    zero, negative_zero, denormal, large, clamped, unprobed, constant = (kind == k for k in range(7))
+
+    state = rng.normal(size=(6, d))
+    state[TAU] = 1 + 20 * rng.random(d)
+    state[X, clamped] = 0
+    state[G, denormal] = tiny / 8 * rng.integers(-7, 8, denormal.sum())
+    state[X, denormal] = 0
+    state[G, clamped] *= small
+    state[G, large] *= huge
+    state[G, unprobed] = 0
+    state[G2] = state[G] ** 2 * (1 + rng.random(d))
+    state[H2] = state[H] ** 2 * (1 + rng.random(d))
+    state[:, zero] = 0
+    state[TAU, zero] = 10
+
+    batches = []
+    for _ in range(n_batches):
+        grad = rng.normal(size=d) + 0.5
+        probe_grad = grad + 0.3 * rng.normal(size=d)
+        grad[zero] = probe_grad[zero] = 0
+        grad[negative_zero] = probe_grad[negative_zero] = -0.0
+        grad[unprobed] = 0
+        grad[constant] = 3
+        for values in (grad, probe_grad):
+            values[denormal] *= tiny / 8
+            values[large] *= huge
+        grad[clamped] *= small
+        probe_grad[clamped] *= huge
+        grad_sq = None if online else (grad**2 * (1 + rng.random(d))).astype(dtype)
+        batches.append((grad.astype(dtype), grad_sq, probe_grad.astype(dtype)))
+
+    buffer = np.full((6, d + PADDING), np.nan, dtype)
+    buffer[:, :d] = state
+    return buffer, batches
+
+
 class Problem(NamedTuple):
     """A run of kernels: what it starts from, and what each step is given, all from a fixed seed."""
 
@@ -76,50 +126,10 @@ class Problem(NamedTuple):
             return self.n, 4.0, 4.0, -1.0, 0.0, True
         return self.n, *limits, 0.3 + 0.1 * (step % 4), 0.0 if step % 5 == 0 else 1.7, False
 
-    def draw(self) -> tuple[Array, list[tuple[Array, Array | None, Array]]]:
-        """A state with padding, and mean gradient, mean square and probe gradient of each step.
-
-        One column in two is ordinary; the others are what tests of single values would try one by one.
-        """
-        rng = np.random.default_rng([self.d, self.online])
-        d, dtype = self.d, np.dtype(self.dtype)
-        tiny = float(np.finfo(dtype).tiny)
-        huge, small = (1e8, 1e-25) if dtype == np.float32 else (1e75, 1e-100)
-        kind = rng.integers(0, 14, d)
-        zero, negative_zero, denormal, large, clamped, unprobed, constant = (kind == k for k in range(7))
-
-        state = rng.normal(size=(6, d))
-        state[TAU] = 1 + 20 * rng.random(d)
-        state[X, clamped] = 0
-        state[G, denormal] = tiny / 8 * rng.integers(-7, 8, denormal.sum())
-        state[X, denormal] = 0
-        state[G, clamped] *= small
-        state[G, large] *= huge
-        state[G, unprobed] = 0
-        state[G2] = state[G] ** 2 * (1 + rng.random(d))
-        state[H2] = state[H] ** 2 * (1 + rng.random(d))
-        state[:, zero] = 0
-        state[TAU, zero] = 10
-
-        batches = []
-        for _ in range(self.steps if d < 10_000 else 6):
-            grad = rng.normal(size=d) + 0.5
-            probe_grad = grad + 0.3 * rng.normal(size=d)
-            grad[zero] = probe_grad[zero] = 0
-            grad[negative_zero] = probe_grad[negative_zero] = -0.0
-            grad[unprobed] = 0
-            for values in (grad, probe_grad):
-                values[denormal] *= tiny / 8
-                values[large] *= huge
-                values[constant] = 3
-            grad[clamped] *= small
-            probe_grad[clamped] *= huge
-            grad_sq = None if self.online else (grad**2 * (1 + rng.random(d))).astype(dtype)
-            batches.append((grad.astype(dtype), grad_sq, probe_grad.astype(dtype)))
-
-        buffer = np.full((6, d + PADDING), np.nan, dtype)
-        buffer[:, :d] = state
-        return buffer, [batches[step % len(batches)] for step in range(self.steps)]
+    def draw(self) -> tuple[Array, list[Batch]]:
+        """A state with padding, and the batches of each step."""
+        state, batches = data(self.dtype, self.d, self.online, min(self.steps, 3 if self.d > 10_000 else 30))
+        return state.copy(), [batches[step % len(batches)] for step in range(self.steps)]
 
     def run(self, step_fd: Callable[..., None]) -> tuple[Array, Array]:
         """The final state with its padding, and the sums of every step."""
@@ -133,16 +143,16 @@ class Problem(NamedTuple):
 @functools.cache
 def expected(case: Problem) -> tuple[Array, Array]:
     """What the oracle gives."""
-    with np.errstate(all="ignore"):
-        state, sums = case.run(reference.step_fd)
+    state, sums = case.run(reference.step_fd)
     assert np.isfinite(state[:, : case.d]).all()
     return state, sums
 
 
 def problem(dtype: str, d: int, online: bool, rule: str = "default") -> Problem:
-    return Problem(dtype, d, online, rule, steps=40 if d < 10_000 else 20)
+    return Problem(dtype, d, online, rule, steps=40 if d < 100 else 20 if d < 10_000 else 6)
 
 
+@functools.cache
 def random_rows(n: int, d: int, dtype: str) -> tuple[Array, Array]:
     """Rows of n samples, and of the same at a probe, of many magnitudes, with zeros and denormals."""
     rng = np.random.default_rng([n, d])
@@ -250,21 +260,14 @@ def test_sums_are_those_of_each_block(backend: str, dtype: str) -> None:
     keep = np.abs(probe_grad) < 1e6  # what is huge would hide the others
     grad, probe_grad, state = grad[keep], probe_grad[keep], np.ascontiguousarray(state[:, : case.d][:, keep])
     x, point = state[X].copy(), np.empty_like(grad)
-    backend_kernels = kernels.load(backend)
-    _, limit_grad, limit_curv, scale, lipschitz, _ = case.scalars(1)
-    backend_kernels.probe(state, scale, point)
+    one, scalars = kernels.load(backend), case.scalars(1)
+    one.probe(state, scalars[3], point)
     sums = np.full((n_blocks(grad.size), 3), SUM_SENTINEL)
-    backend_kernels.step_fd(
-        state, grad, None, probe_grad, 1, limit_grad, limit_curv, scale, lipschitz, False, sums
-    )
+    one.step_fd(state, grad, None, probe_grad, *scalars, sums)
+    squares = (x - point).astype(float) ** 2, (grad - probe_grad).astype(float) ** 2
     for block, got in enumerate(sums):
         part = slice(block * BLOCK, (block + 1) * BLOCK)
-        values = (x - point)[part], (grad - probe_grad)[part], state[TAU, part]
-        want = [
-            math.fsum(values[0].astype(float) ** 2),
-            math.fsum(values[1].astype(float) ** 2),
-            math.fsum(values[2]),
-        ]
+        want = [math.fsum(values[part]) for values in (*squares, state[TAU])]
         # each lane adds BLOCK / LANES positive numbers
         np.testing.assert_allclose(got, want, rtol=(BLOCK / LANES + 2) * np.finfo(dtype).eps)
 
@@ -287,45 +290,42 @@ def test_step_fd_has_the_bits_of_the_reference(
 
 
 @each_dtype
-@each_size
+@pytest.mark.parametrize("d", [1, LANES + 1, BLOCK + 1])
 @each_gradient
 @each_rule
 def test_fused_step_is_probe_secant_and_step(
     backend: str, dtype: str, d: int, online: bool, rule: str
 ) -> None:
-    backend_kernels = kernels.load(backend)
-    point = np.empty(d, dtype)
+    one, case, point = kernels.load(backend), problem(dtype, d, online, rule), np.empty(d, dtype)
 
     def composed(state: Array, grad: Array, grad_sq: Array | None, probe_grad: Array, *scalars: Any) -> None:
-        *scalars, scale, lipschitz, faithful, _ = scalars
-        backend_kernels.probe(state, scale, point)
+        *scalars, _ = scalars
+        one.probe(state, scalars[3], point)
         curv = reference.secant(grad - probe_grad, state[X, :d] - point)
-        curv = np.abs(curv) if faithful else curv
+        curv = np.abs(curv) if case.faithful else curv
         grad_sq = grad * grad if grad_sq is None else grad_sq
-        backend_kernels.step(state, grad, grad_sq, curv, curv * curv, *scalars, scale, lipschitz, faithful)
+        one.step(state, grad, grad_sq, curv, curv * curv, *scalars)
 
-    case = problem(dtype, d, online, rule)
-    with np.errstate(all="ignore"):
-        got, _ = case.run(composed)
+    got, _ = case.run(composed)
     assert_same_bits(got, expected(case)[0], "state")
 
 
 @each_dtype
 @each_size
-@each_rule
+@pytest.mark.parametrize("rule", ["default", "faithful"])
 def test_step_from_per_sample_moments_has_the_bits_of_the_reference(
     backend: str, dtype: str, d: int, rule: str
 ) -> None:
     """The published minibatch rule: curvatures of single samples, whose mean square is not their mean's."""
     case = problem(dtype, d, online=False, rule=rule)
-    steps = 10 if d < 10_000 else 2
+    n_steps = 10 if d < 100 else 3
 
     def run(one: Kernels) -> tuple[Array, Array]:
         state, _ = case.draw()
         state[:, :d] = np.where(np.abs(state[:, :d]) < 1e6, state[:, :d], 1)
         point, moments = np.empty(d, dtype), np.empty((4, d), dtype)
         trace = []
-        for step in range(steps):
+        for step in range(n_steps):
             rows, probe_rows = random_rows(case.n, d, dtype)
             scalars = case.scalars(step)
             one.probe(state, scalars[3], point)
@@ -337,9 +337,8 @@ def test_step_from_per_sample_moments_has_the_bits_of_the_reference(
             trace.append(moments.copy())
         return state, np.array(trace)
 
-    with np.errstate(all="ignore"):
-        want, want_moments = run(kernels.load("numpy"))
-        got, got_moments = run(kernels.load(backend))
+    want, want_moments = run(kernels.load("numpy"))
+    got, got_moments = run(kernels.load(backend))
     assert np.isfinite(want[:, :d]).all()
     assert_same_bits(got_moments, want_moments, "moments")
     assert_same_bits(got, want, "state")
@@ -358,9 +357,8 @@ def test_moments_and_curvature_have_the_bits_of_the_reference(
     point = np.where(np.arange(d) % 3 == 0, x, x - np.spacing(x) * np.arange(d).astype(dtype))
     want, got = np.full((2, 4, d), SUM_SENTINEL, dtype)
     for one, out in ((kernels.load("numpy"), want), (kernels.load(backend), got)):
-        with np.errstate(all="ignore"):
-            one.moments(rows, *out[:2])
-            one.curvature(rows, probe_rows, x, point, *out[2:])
+        one.moments(rows, *out[:2])
+        one.curvature(rows, probe_rows, x, point, *out[2:])
     assert_same_bits(got, want, "moments")
 
 
@@ -370,8 +368,7 @@ def test_moments_and_curvature_have_the_bits_of_the_reference(
 def test_probe_has_the_bits_of_the_reference(backend: str, dtype: str, scale: float, d: int) -> None:
     state, _ = problem(dtype, d, online=True).draw()
     want, got = np.full((2, d), SUM_SENTINEL, dtype)
-    with np.errstate(all="ignore"):
-        reference.probe(state, scale, want)
+    reference.probe(state, scale, want)
     kernels.load(backend).probe(state, scale, got)
     assert_same_bits(got, want, "point")
 
@@ -415,8 +412,7 @@ def test_nan_stays_in_its_own_coordinate(backend: str, dtype: str, online: bool,
     def poisoned(state: Array, grad: Array, grad_sq: Array | None, probe_grad: Array, *rest: Any) -> None:
         grad, probe_grad = grad.copy(), probe_grad.copy()
         (grad if where == "grad" else probe_grad)[at] = np.nan
-        with np.errstate(all="ignore"):
-            kernels.load(backend).step_fd(state, grad, grad_sq, probe_grad, *rest)
+        kernels.load(backend).step_fd(state, grad, grad_sq, probe_grad, *rest)
 
     got, sums = case.run(poisoned)
     assert np.isnan(got[[X, G] if where == "grad" else [H, H2], at]).all()
@@ -442,15 +438,14 @@ def test_what_is_not_finite_has_the_bits_of_the_reference(
     state[TAU] = 1 + rng.integers(0, 9, d)
     want, got = state.copy(), state.copy()
     scalars = (1 if online else 7), 4.0, 4.0, 0.5, 2.0, faithful, np.empty((1, 3))
-    with np.errstate(all="ignore"):
-        squares = None if online else np.abs(grad_sq)
-        reference.step_fd(want, grad, squares, probe_grad, *scalars)
-        kernels.load(backend).step_fd(got, grad, squares, probe_grad, *scalars)
+    squares = None if online else np.abs(grad_sq)
+    reference.step_fd(want, grad, squares, probe_grad, *scalars)
+    kernels.load(backend).step_fd(got, grad, squares, probe_grad, *scalars)
     assert_same_bits(got, want, "state")
 
 
 @each_dtype
-def test_float32_and_float64_run_alike_in_every_backend(
+def test_run_has_the_same_bits_in_every_backend(
     backend: str, dtype: str, request: pytest.FixtureRequest
 ) -> None:
     if dtype == "float32" and backend != "numpy":
@@ -477,10 +472,8 @@ def one_step_fd(
     """State and sums after an online step of one parameter without outlier limits."""
     state = state.reshape(6, 1).copy()
     sums = np.empty((1, 3))
-    grads = (np.array([value], state.dtype) for value in (grad, probe_grad))
-    grad_, probe_grad_ = grads
-    one = kernels.load(backend)
-    one.step_fd(state, grad_, None, probe_grad_, 1, math.inf, math.inf, scale, 0.5, False, sums)
+    here, there = np.array([[grad], [probe_grad]], state.dtype)
+    kernels.load(backend).step_fd(state, here, None, there, 1, math.inf, math.inf, scale, 0.5, False, sums)
     return state[:, 0], sums[0]
 
 
@@ -490,8 +483,7 @@ def test_curvature_is_clamped_so_that_its_square_is_finite(backend: str, dtype: 
     tiny = np.finfo(dtype).tiny
     state = np.array([0, tiny, tiny, 0, 0, 1], dtype)
     huge = 1e18 if dtype == "float32" else 1e150
-    with np.errstate(all="ignore"):
-        after, _ = one_step_fd(backend, state, sign * huge, 0.0, 1.0)
+    after, _ = one_step_fd(backend, state, sign * huge, 0.0, 1.0)
     largest = 2.0 ** MAX_CURV_EXPONENT[dtype]
     assert (after[H], after[H2]) == (sign * largest, largest**2)
     assert np.isfinite(after).all()
@@ -565,52 +557,54 @@ def threads() -> Iterator[Callable[[int], None]]:
     refsgd.set_num_threads(before)
 
 
-LARGE = 300_001  # more than 9 times the least number of columns a thread
+@functools.cache
+def large(dtype: str) -> tuple[Problem, Array, Array, Array]:
+    """A problem that is large enough for several threads, its state and its two gradients."""
+    case = Problem(dtype, 300_001, True, "default", 1)
+    state, [(grad, _, probe_grad)] = case.draw()
+    return case, state, grad, probe_grad
 
 
-def all_slots(one: Kernels, dtype: str, rule: str = "default") -> list[Array]:
-    """The outputs of every slot on arrays that are large enough for several threads."""
-    online = Problem(dtype, LARGE, True, rule, 1)
-    state, [(grad, _, probe_grad)] = online.draw()
+def all_slots(name: str, dtype: str) -> list[Array]:
+    """The outputs of every slot."""
+    one, (case, state, grad, probe_grad) = kernels.load(name), large(dtype)
     rows, probe_rows = np.stack([grad, probe_grad]), np.stack([probe_grad, grad])
-    point, *moments = np.full((5, LARGE), SUM_SENTINEL, dtype)
-    sums = np.full((n_blocks(LARGE), 3), SUM_SENTINEL)
-    with np.errstate(all="ignore"):
-        one.probe(state, 0.3, point)
-        one.moments(rows, *moments[:2])
-        one.curvature(rows, probe_rows, state[X, :LARGE].copy(), point, *moments[2:])
-        one.step_fd(state, grad, None, probe_grad, *online.scalars(1), sums)
-        after = state.copy()
-        one.step(state, grad, grad * grad, probe_grad, probe_grad * probe_grad, *online.scalars(1))
-    return [point, *moments, after, sums, state]
+    point, *moments = np.full((5, case.d), SUM_SENTINEL, dtype)
+    sums = np.full((n_blocks(case.d), 3), SUM_SENTINEL)
+    fused, stepped = state.copy(), state.copy()
+    one.probe(state, 0.3, point)
+    one.moments(rows, *moments[:2])
+    one.curvature(rows, probe_rows, state[X, : case.d].copy(), point, *moments[2:])
+    one.step_fd(fused, grad, None, probe_grad, *case.scalars(1), sums)
+    one.step(stepped, grad, grad * grad, probe_grad, probe_grad * probe_grad, *case.scalars(1))
+    return [point, *moments, fused, sums, stepped]
+
+
+@functools.cache
+def expected_of_all_slots(dtype: str) -> list[Array]:
+    return all_slots("numpy", dtype)
 
 
 @each_dtype
-@pytest.mark.parametrize("rule", ["default", "faithful"])
 def test_bits_do_not_depend_on_the_number_of_threads(
-    backend: str, dtype: str, rule: str, threads: Callable[[int], None]
+    backend: str, dtype: str, threads: Callable[[int], None]
 ) -> None:
-    want = all_slots(kernels.load("numpy"), dtype, rule)
     for n in (1, 2, 3):
         threads(n)
-        for number, (got, expected) in enumerate(
-            zip(all_slots(kernels.load(backend), dtype, rule), want, strict=True)
+        for number, (got, want) in enumerate(
+            zip(all_slots(backend, dtype), expected_of_all_slots(dtype), strict=True)
         ):
-            assert_same_bits(got, expected, f"output {number} with {n} threads")
+            assert_same_bits(got, want, f"output {number} with {n} threads")
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
 def test_forked_child_of_a_parallel_region_finishes(backend: str, threads: Callable[[int], None]) -> None:
     threads(2)
-    case = Problem("float32", LARGE, True, "default", 1)
-    step_fd = kernels.load(backend).step_fd
-    with np.errstate(all="ignore"):
-        want, want_sums = case.run(step_fd)
+    want = all_slots(backend, "float32")
 
     def child() -> None:
-        with np.errstate(all="ignore"):
-            got, sums = case.run(step_fd)
-        same = np.array_equal(bits(got), bits(want)) and np.array_equal(sums, want_sums)
+        got = all_slots(backend, "float32")
+        same = all(np.array_equal(bits(a), bits(b)) for a, b in zip(got, want, strict=True))
         os._exit(0 if same else 3)
 
     process = multiprocessing.get_context("fork").Process(target=child)
@@ -650,8 +644,7 @@ class Step(NamedTuple):
             array[..., order].copy() for array in (self.state, self.grad, self.probe_grad)
         )
         grad_sq = None if self.grad_sq is None else self.grad_sq[order].copy()
-        with np.errstate(all="ignore"):
-            kernels.load(backend).step_fd(state, grad, grad_sq, probe_grad, *self.scalars, np.empty((1, 3)))
+        kernels.load(backend).step_fd(state, grad, grad_sq, probe_grad, *self.scalars, np.empty((1, 3)))
         return state
 
 
@@ -659,7 +652,7 @@ class Step(NamedTuple):
 def steps(draw: st.DrawFn) -> Step:
     """A step whose averages can be averages of something: mean squares are not below squared means."""
     dtype = draw(st.sampled_from(DTYPES))
-    d, n = draw(st.integers(1, 40)), draw(st.sampled_from([1, 2, 64]))
+    d, n = draw(st.integers(1, 20)), draw(st.sampled_from([1, 2, 64]))
     x, g_avg, h_avg, grad, probe_grad = draw(hnp.arrays(dtype, (5, d), elements=numbers(dtype)))
     spread = draw(hnp.arrays(dtype, (3, d), elements=st.floats(1, 8, width=32)))
     tau = draw(hnp.arrays(dtype, d, elements=st.floats(1, 2.0**20, width=32)))
@@ -673,24 +666,28 @@ def steps(draw: st.DrawFn) -> Step:
     return Step(state, grad, grad_sq, probe_grad, (n, *limits, scale, lipschitz, faithful))
 
 
+@settings(max_examples=40)
 @given(step=steps())
 def test_step_of_finite_numbers_is_finite_and_keeps_its_bounds(backend: str, step: Step) -> None:
     n, before = step.scalars[0], step.state
     after = step.run(backend)
     assert np.isfinite(after).all()
     # rho within [0, 1]: an outlier adds 1 to tau, and forgetting nothing another 1
-    assert (after[TAU] >= 1).all() and (after[TAU] <= before[TAU] + 2).all()
+    most = (before[TAU] + 2) * (1 + 2 * np.finfo(after.dtype).eps)  # two additions
+    assert (after[TAU] >= 1).all() and (after[TAU] <= most).all()
     rho = reference.signal_share(after[G], after[G2], n)
     assert (rho >= 0).all() and (rho <= 1).all()
     assert (after[[G2, H2]] >= 0).all()
 
 
+@settings(max_examples=40)
 @given(step=steps(), seed=st.integers(0, 2**32))
 def test_permuted_parameters_give_permuted_results(backend: str, step: Step, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(step.grad.size)
     assert_same_bits(step.run(backend, order), step.run(backend)[:, order], "state")
 
 
+@settings(max_examples=40)
 @given(
     dtype=st.sampled_from(DTYPES),
     power=st.integers(-8, 8),
@@ -746,7 +743,7 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def break_backend(monkeypatch: pytest.MonkeyPatch, imported: str, module: str, stand_in: Any = None) -> None:
-    """Let a backend's module be imported anew, with None (no such module) or another in place of an import."""
+    """Let a backend's module be imported anew, with None (no such module) in place of what it imports."""
     monkeypatch.setitem(sys.modules, imported, stand_in)
     monkeypatch.delitem(sys.modules, f"refsgd.kernels.{module}", raising=False)
 

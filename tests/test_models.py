@@ -353,14 +353,14 @@ def parts_of_the_start(activation):
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_networks_start_with_small_uniform_weights_into_the_output_and_zero_biases(activation):
+def test_networks_start_with_lecun_uniform_weights_into_the_output_and_zero_biases(activation):
     _, output, biases = parts_of_the_start(activation)
-    assert_uniform(output, 80**-0.5)
+    assert_uniform(output, (3 / 80) ** 0.5)
     assert not biases.any()
 
 
-def test_networks_start_with_small_uniform_weights_into_tanh_units():
-    assert_uniform(parts_of_the_start("tanh")[0], 0.1)
+def test_networks_start_with_lecun_uniform_weights_into_tanh_units():
+    assert_uniform(parts_of_the_start("tanh")[0], 0.03**0.5)
 
 
 def test_networks_start_with_he_normal_weights_into_relu_units():

@@ -38,8 +38,8 @@ def row(report: EpochReport) -> str:
     low, high = directions.kappa_interval
     return (
         f"{report.epoch:5d}  {report.train_loss:10.4f}  {100 * report.test_error:8.2f} %"
-        f"  {report.rate_quantiles[1]:11.3g}  {report.tau:7.0f}  {directions.snr:6.3f}  {directions.norm_snr:8.3f}"
-        f"  {directions.kappa:7.4g}  {low:.4g} ... {high:.4g}"
+        f"  {report.rate_quantiles[1]:11.3g}  {report.tau:7.0f}  {directions.snr:6.3f}"
+        f"  {directions.norm_snr:8.3f}  {directions.kappa:7.4g}  {low:.4g} ... {high:.4g}"
     )
 
 

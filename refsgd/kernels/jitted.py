@@ -98,7 +98,9 @@ def update(state, i, g, g2, h, h2, n, limit_grad, limit_curv, scale, lipschitz, 
         forget = rho
     tau = max((one - forget) * tau + one, one)
 
-    state[0, i] -= rate * g
+    moved = state[0, i] - rate * g
+    if moved - moved == 0:  # a step that would overflow is not taken
+        state[0, i] = moved
     state[1, i], state[2, i], state[3, i], state[4, i], state[5, i] = g_avg, g2_avg, h_avg, h2_avg, tau
 
 

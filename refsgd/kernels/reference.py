@@ -77,6 +77,7 @@ def variance(second_moment: Array, mean: Array) -> Array:
     return np.maximum(second_moment - mean * mean, 0)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def step(
     state: Array,
     grad: Array,
@@ -93,9 +94,9 @@ def step(
     x, g_avg, g2_avg, h_avg, h2_avg, tau = state[:, : grad.size]
     scale, lipschitz = grad.dtype.type(scale), grad.dtype.type(lipschitz)
 
-    with np.errstate(invalid="ignore"):  # an infinite limit: inf * 0 compares as no outlier
-        is_outlier = (grad - g_avg) ** 2 > limit_grad * variance(g2_avg, g_avg)
-        is_outlier |= (curv - h_avg) ** 2 > limit_curv * variance(h2_avg, h_avg)
+    # where a limit is infinite and a variance 0, their product is NaN and compares as no outlier
+    is_outlier = (grad - g_avg) ** 2 > limit_grad * variance(g2_avg, g_avg)
+    is_outlier |= (curv - h_avg) ** 2 > limit_curv * variance(h2_avg, h_avg)
     tau += is_outlier
 
     tau_inv = 1 / tau
@@ -112,7 +113,8 @@ def step(
         rate = robust_rates(h_avg, h2_avg, tau_inv, rho, scale, lipschitz)
         forget = rho  # [2] forgets by g_avg**2 / g2_avg, as if each minibatch were one sample
     tau[:] = np.maximum((1 - forget) * tau + 1, 1)
-    x -= rate * grad
+    moved = x - rate * grad
+    x[:] = np.where(np.isfinite(moved), moved, x)  # a step that would overflow is not taken
 
 
 def secant(diff: Array, delta: Array) -> Array:

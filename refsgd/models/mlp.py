@@ -25,9 +25,9 @@ class Activation(NamedTuple):
     """Random weights of the given shape ``(n_in, n_out)`` for the layer below."""
 
 
-def small_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-    """Within ``1 / sqrt(n_in)`` of 0, so of deviation ``1 / sqrt(3 n_in)``."""
-    bound = shape[0] ** -0.5
+def lecun_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Uniform of deviation ``1 / sqrt(n_in)``, so within ``sqrt(3 / n_in)`` of 0."""
+    bound = (3 / shape[0]) ** 0.5
     return rng.uniform(-bound, bound, shape)
 
 
@@ -37,7 +37,7 @@ def he_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
 
 
 ACTIVATIONS = {
-    "tanh": Activation(lambda z: np.tanh(z, out=z), lambda a: 1 - a * a, small_uniform),
+    "tanh": Activation(lambda z: np.tanh(z, out=z), lambda a: 1 - a * a, lecun_uniform),
     # The derivative at the kink is taken as 0.
     "relu": Activation(lambda z: np.maximum(z, 0, out=z), lambda a: (a > 0).astype(a.dtype), he_normal),
 }
@@ -97,10 +97,9 @@ class MLP(DenseClassifier):
     def init(self, random_state: Any = None, dtype: DTypeLike = np.float64) -> Floats:
         """Return a random starting point: weights scaled by the inputs ``n_in`` of their layer, biases 0.
 
-        Into tanh units and the output the weights are uniform within ``1 / sqrt(n_in)`` of 0. This departs
-        from [1]_, section 4.6, which asks for the deviation ``1 / sqrt(n_in)``: here it is smaller by
-        ``sqrt(3)``, so that a run starts where tanh is nearly linear and the classes nearly alike. Into ReLU
-        units they are normal with deviation ``sqrt(2 / n_in)`` as in [2]_, section 2.2.
+        Into tanh units and the output the weights are uniform with deviation ``1 / sqrt(n_in)`` as in [1]_,
+        section 4.6; into ReLU units they are normal with deviation ``sqrt(2 / n_in)`` as in [2]_,
+        section 2.2.
 
         Parameters
         ----------
@@ -131,7 +130,7 @@ class MLP(DenseClassifier):
         rng = np.random.default_rng(random_state)
         x0 = super().init(dtype=dtype)
         layers = self._layers(x0)
-        draws = [ACTIVATIONS[self.activation].draw] * (len(layers) - 1) + [small_uniform]
+        draws = [ACTIVATIONS[self.activation].draw] * (len(layers) - 1) + [lecun_uniform]
         for (W, _), draw in zip(layers, draws, strict=True):
             W[...] = draw(rng, W.shape)
         return x0

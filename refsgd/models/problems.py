@@ -47,16 +47,12 @@ OUTLIER = 10.0
 
 
 class Shape(NamedTuple):
-    """A function of the distance e from the optimum, with curvature 1, and its mean over noise N(0, s**2)."""
+    """A function ``f(e)`` with its derivative, 0 at a kink, and ``E f(e - s z)`` with its derivative by e."""
 
     loss: Callable[[Floats], Floats]
-    """``f(e)``."""
     grad: Callable[[Floats], Floats]
-    """``f'(e)``; 0 at a kink."""
     mean_loss: Callable[[Floats, float], Floats]
-    """``E f(e - s z)``, z ~ N(0, 1)."""
     mean_grad: Callable[[Floats, float], Floats]
-    """``d/de E f(e - s z)``."""
 
 
 def density(z: Floats) -> Floats:
@@ -220,18 +216,18 @@ class Problem:
             return 0.0
         low, high = 0.0, 0.0
         if self.name == "wall":
-            # The lowest point lies before the wall, by about 0.9 of the noise; bisect to the last bit.
+            # The lowest point lies before the wall, by about the noise; bisect to the last bit.
             high = OUTLIER * self.noise
             for _ in range(60):
                 middle = (low + high) / 2
-                is_past = self._mean(SHAPES["wall"].mean_grad, np.array([middle]))[0] > 0
+                is_past = self._mean(SHAPES["wall"].mean_grad, np.array(middle)) > 0
                 low, high = (low, middle) if is_past else (middle, high)
-        return float(self._mean(SHAPES[self.name].mean_loss, np.array([high]))[0])
+        return float(self._mean(SHAPES[self.name].mean_loss, np.array(high)))
 
     def optimal_rate(self, x: ArrayLike, n: int = 1) -> Floats:
         """The rate (d,) whose step with the mean gradient of ``n`` samples leaves the least expected loss.
 
-        ``e**2 / (h (e**2 + v / n))`` with v the variance of a sample ([1]_, eq. (3)). Where a share q of
+        ``e**2 / (h (e**2 + v / n))`` with v the variance of a sample (arXiv:1301.3764, eq. (3)). Where a share q of
         samples says something it is ``e**2 / (h (q e**2 + ((1 - q) e**2 + v) / n))``.
 
         Raises
@@ -239,13 +235,9 @@ class Problem:
         ValueError
             Unless the problem is quadratic: the others have no closed form.
 
-        References
-        ----------
-        .. [1] T. Schaul and Y. LeCun, arXiv:1301.3764, 2013.
-
         Examples
         --------
-        >>> Problem("quadratic", curvature=2.0, noise=1.0).optimal_rate(np.array([1.0]), n=3)
+        >>> Problem("quadratic", curvature=2.0).optimal_rate(np.array([1.0]), n=3)
         array([0.375])
         """
         if self.name != "quadratic":

@@ -100,30 +100,13 @@ def minimize(
     >>> res.success, res.nit, bool(model.error(res.x, X, y) < 0.02)
     (True, 3000, True)
     """
-    rule = method if isinstance(method, VSGD) else PRESETS[choice("method", method, PRESETS)]
-    batch_size = integer("batch_size", batch_size, minimum=1)
-    epochs = None if epochs is None else integer("epochs", epochs, minimum=1)
-    max_iter = None if max_iter is None else integer("max_iter", max_iter, minimum=1)
-    if not callable(grad):
-        raise TypeError(message("grad", "be callable", repr(grad), "pass a function grad(x, *batch)"))
-    arrays, n_rows = data(args)
-    if not arrays and max_iter is None:
-        raise ValueError(
-            message(
-                "max_iter", "be given where args is empty", None, "pass max_iter=1000 or so, or data in args"
-            )
-        )
-    if epochs is None and max_iter is None:
-        epochs = 1
-    run = rule.start(x0, backend=backend)
-    steps_an_epoch = math.ceil(n_rows / batch_size) if arrays else 1
-    total = min(math.inf if s is None else s for s in (max_iter, epochs and epochs * steps_an_epoch))
-    rng = np.random.default_rng(random_state)
-    batches = itertools.islice(minibatches(arrays, n_rows, batch_size, rng), int(total))
+    run, arrays, batches, total = prepare(
+        grad, x0, args, method, batch_size, epochs, max_iter, random_state, backend
+    )
     report = reporter(callback, run)
     njev = 0
     status, why = FINISHED, "the epochs or steps asked for are done"
-    with bar(int(total), "step", show=progress) as shown:
+    with bar(total, "step", show=progress) as shown:
         try:
             for batch in batches:
                 points = run.ask()
@@ -131,9 +114,11 @@ def minimize(
                 njev += len(points)
                 run.tell(gradients)
                 shown.update()
-                report()
-        except StopIteration:
-            status, why = STOPPED, "the callback stopped the run"
+                try:
+                    report()
+                except StopIteration:
+                    status, why = STOPPED, "the callback stopped the run"
+                    break
         except KeyboardInterrupt:
             status, why = INTERRUPTED, "interrupted; x is the last one reached"
         except FloatingPointError as error:
@@ -151,6 +136,77 @@ def minimize(
         rates=run.rates,
         state=run.state_dict(),
     )
+
+
+def iterate(
+    grad: Callable[..., Any],
+    x0: NDArray[Any],
+    args: Sequence[Any] = (),
+    *,
+    method: str | VSGD = "vsgd-fd",
+    batch_size: int = 1,
+    epochs: int | None = None,
+    max_iter: int | None = None,
+    random_state: Any = None,
+    backend: str | None = None,
+) -> Iterator[Run]:
+    """`minimize` as an iterator: after each step it gives the run, with ``x``, ``rates``, ``n_steps`` ...
+
+    The arguments and errors are those of `minimize`; a gradient that is not finite raises
+    `FloatingPointError`.
+
+    Examples
+    --------
+    >>> import numpy as np, refsgd
+    >>> samples = np.random.default_rng(0).normal(size=(1000, 2))
+    >>> for step in refsgd.iterate(lambda x, batch: x - batch, np.array([3.0, 4.0]), samples, random_state=0):
+    ...     if np.abs(step.x).max() < 0.1:
+    ...         break
+    >>> step.n_steps < 200
+    True
+    """
+    run, _, batches, _ = prepare(grad, x0, args, method, batch_size, epochs, max_iter, random_state, backend)
+
+    def steps() -> Iterator[Run]:
+        for batch in batches:
+            run.tell([grad(point, *batch) for point in run.ask()])
+            yield run
+
+    return steps()
+
+
+def prepare(
+    grad: Callable[..., Any],
+    x0: NDArray[Any],
+    args: Sequence[Any],
+    method: str | VSGD,
+    batch_size: int,
+    epochs: int | None,
+    max_iter: int | None,
+    random_state: Any,
+    backend: str | None,
+) -> tuple[Run, list[Any], Iterator[list[Any]], int]:
+    """Checked arguments as a run, the arrays, their minibatches, and how many of these there will be."""
+    rule = method if isinstance(method, VSGD) else PRESETS[choice("method", method, PRESETS)]
+    batch_size = integer("batch_size", batch_size, minimum=1)
+    epochs = None if epochs is None else integer("epochs", epochs, minimum=1)
+    max_iter = None if max_iter is None else integer("max_iter", max_iter, minimum=1)
+    if not callable(grad):
+        raise TypeError(message("grad", "be callable", repr(grad), "pass a function grad(x, *batch)"))
+    arrays, n_rows = data(args)
+    if not arrays and max_iter is None:
+        raise ValueError(
+            message(
+                "max_iter", "be given where args is empty", None, "pass max_iter=1000 or so, or data in args"
+            )
+        )
+    if epochs is None and max_iter is None:
+        epochs = 1
+    run = rule.start(x0, backend=backend)
+    steps_an_epoch = math.ceil(n_rows / batch_size) if arrays else 1
+    total = min(s for s in (max_iter, epochs and epochs * steps_an_epoch) if s is not None)
+    rng = np.random.default_rng(random_state)
+    return run, arrays, itertools.islice(minibatches(arrays, n_rows, batch_size, rng), total), total
 
 
 def data(args: Sequence[Any]) -> tuple[list[Any], int]:

@@ -98,6 +98,12 @@ class VSGD:
         """
         return Run(self, x0, backend=backend)
 
+    def __call__(self, fun: Any, x0: NDArray[Any], args: tuple[Any, ...] = (), **options: Any) -> Any:
+        """Be the ``method`` of `scipy.optimize.minimize`: see `refsgd.sgd.scipy_door`."""
+        from .scipy_door import solve
+
+        return solve(self, fun, x0, args, **options)
+
     def limits(self, n_samples: int) -> tuple[float, float]:
         """Outlier limits for gradient and curvature: what a variance is multiplied with.
 

@@ -1,0 +1,71 @@
+"""What the benchmarks share: backends, and a step with all its arrays, in the memory layout of a run.
+
+Times are those of one thread, unless a benchmark has an axis for threads.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch read it
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for ratios.py, when asv imports this package
+
+import numpy as np
+
+from refsgd import kernels
+from refsgd.kernels.contract import Kernels, n_blocks
+from refsgd.sgd.averages import allocate
+
+BACKENDS = ["c", "numba", "numpy"]
+DTYPES = ["float32", "float64"]
+
+
+def backend(name: str, threads: int = 1) -> Kernels:
+    """The kernels of a backend, set to so many threads. asv skips what raises NotImplementedError."""
+    reason = kernels.unavailable(name)
+    if reason is not None:
+        raise NotImplementedError(reason)
+    if threads > 1 and (name != "c" or threads > (os.cpu_count() or 1)):
+        raise NotImplementedError("only C uses threads, and no more than there are cores")
+    kernels.set_num_threads(threads)
+    return kernels.load(name)
+
+
+class Problem:
+    """A state in the middle of a run, and the gradients of one online step; every page has been touched."""
+
+    def __init__(self, dim: int, dtype: str, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.dim, self.dtype = dim, np.dtype(dtype)
+        self.buffer, self.state = allocate(dim, self.dtype)
+        self.state.x[:] = self.normal(rng)
+        self.state.g_avg[:] = 0.1 * self.normal(rng)
+        self.state.g2_avg[:] = 1
+        self.state.h_avg[:] = 1
+        self.state.h2_avg[:] = 3
+        self.state.tau[:] = 5
+        self.grad = self.normal(rng)
+        self.probe_grad = self.grad + self.dtype.type(0.1) * self.normal(rng)
+        self.sums = np.zeros((n_blocks(dim), 3))
+
+    def normal(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.standard_normal(self.dim, self.dtype)
+
+    def step(self, table: Kernels, faithful: bool = False) -> None:
+        """An online step with the curvature by finite differences, as `refsgd.Run` calls it."""
+        scale = -1.0 if faithful else 0.3
+        table.step_fd(
+            self.buffer, self.grad, None, self.probe_grad, 1, 4.0, 4.0, scale, 2.0, faithful, self.sums
+        )
+
+    def twin(self) -> None:
+        """The memory roof of `step`: the same streams, trivial arithmetic. On a copy, as its values grow."""
+        from refsgd.kernels import native
+
+        native.twin(self.roof, self.grad, self.probe_grad)
+
+    def with_roof(self) -> Problem:
+        self.roof = self.buffer.copy()
+        return self

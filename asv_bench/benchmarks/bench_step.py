@@ -1,0 +1,143 @@
+"""The dense vSGD step: time and memory; and what must not drift: bits, share of the roof, progress."""
+
+from __future__ import annotations
+
+import numpy as np
+from ratios import medians
+
+import refsgd
+
+from . import BACKENDS, DTYPES, Problem, backend
+
+
+class Step:
+    """An online step of the kernels, with the curvature by finite differences."""
+
+    params = (BACKENDS, [1_000, 100_000, 10_000_000], DTYPES, [1, 2])
+    param_names = ("backend", "dim", "dtype", "threads")
+    timeout = 300
+
+    def setup(self, name: str, dim: int, dtype: str, threads: int) -> None:
+        self.table = backend(name, threads)
+        self.problem = Problem(dim, dtype)
+        self.problem.step(self.table)
+
+    def time_step(self, *_: object) -> None:
+        self.problem.step(self.table)
+
+    def time_step_faithful(self, *_: object) -> None:
+        self.problem.step(self.table, faithful=True)
+
+
+class StepMemory:
+    """The peak of a process that makes a problem and one step."""
+
+    params = (BACKENDS, [100_000, 10_000_000], DTYPES)
+    param_names = ("backend", "dim", "dtype")
+
+    def setup(self, name: str, dim: int, dtype: str) -> None:
+        self.table = backend(name)
+        self.problem = Problem(dim, dtype)
+
+    def peakmem_step(self, *_: object) -> None:
+        self.problem.step(self.table)
+
+
+class Tell:
+    """A whole ``ask`` and ``tell`` of a run, checks included, with gradients that cost nothing."""
+
+    params = (BACKENDS, [10, 100_000], DTYPES)
+    param_names = ("backend", "dim", "dtype")
+
+    def setup(self, name: str, dim: int, dtype: str) -> None:
+        backend(name)
+        rng = np.random.default_rng(0)
+        self.gradients = list(rng.standard_normal((2, 1, dim), dtype))
+        self.run = refsgd.VSGD().start(rng.standard_normal(dim, dtype), backend=name)
+        self.run.tell(self.gradients[:1])
+        for _ in range(20):
+            self.run.tell(self.gradients)
+
+    def time_ask_and_tell(self, *_: object) -> None:
+        self.run.ask()
+        self.run.tell(self.gradients)
+
+
+class StepParity:
+    """Units in the last place between a backend and the NumPy oracle after 50 steps. Must be 0."""
+
+    params = (BACKENDS, [1_000, 100_000], DTYPES, [False, True])
+    param_names = ("backend", "dim", "dtype", "faithful")
+    timeout = 300
+
+    def setup(self, name: str, *_: object) -> None:
+        self.table = backend(name)
+
+    def track_ulps(self, name: str, dim: int, dtype: str, faithful: bool) -> float:
+        ours, oracle = Problem(dim, dtype), Problem(dim, dtype)
+        rng = np.random.default_rng(1)
+        for _ in range(50):
+            grad = ours.normal(rng)
+            probe_grad = grad + ours.dtype.type(0.1) * ours.normal(rng)
+            for problem, table in ((ours, self.table), (oracle, backend("numpy"))):
+                problem.grad, problem.probe_grad = grad, probe_grad
+                problem.step(table, faithful)
+        return max(ulps(ours.buffer, oracle.buffer), ulps(ours.sums, oracle.sums))
+
+    track_ulps.unit = "ulp"  # type: ignore[attr-defined]
+
+
+def ulps(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest distance in units of the last place; infinite where only one is finite."""
+    apart = a != b
+    if not apart.any():
+        return 0.0
+    a, b = a[apart], b[apart]
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return np.inf
+    return float((np.abs(a - b) / np.spacing(np.maximum(np.abs(a), np.abs(b)))).max())
+
+
+class StepRoof:
+    """Time of the roof over time of a C step: 1 says that memory is the only limit."""
+
+    params = ([10_000, 100_000, 1_000_000, 10_000_000], DTYPES, [False, True])
+    param_names = ("dim", "dtype", "faithful")
+    timeout = 300
+
+    def setup(self, dim: int, dtype: str, faithful: bool) -> None:
+        self.table = backend("c")
+        self.problem = Problem(dim, dtype).with_roof()
+
+    def track_share_of_roof(self, dim: int, dtype: str, faithful: bool) -> float:
+        problem = self.problem
+        times = medians({"step": lambda: problem.step(self.table, faithful), "twin": problem.twin})
+        return times["twin"] / times["step"]
+
+    track_share_of_roof.unit = "twin time / step time"  # type: ignore[attr-defined]
+
+
+class Progress:
+    """Online steps until a noisy quadratic with curvatures 0.1 to 10 falls to 1/100 of its loss."""
+
+    params = (DTYPES, [False, True])
+    param_names = ("dtype", "faithful")
+    DIM, LIMIT = 100, 20_000
+
+    def track_steps_to_target(self, dtype: str, faithful: bool) -> float:
+        rng = np.random.default_rng(0)
+        curv = np.geomspace(0.1, 10, self.DIM).astype(dtype)
+        run = refsgd.VSGD(faithful=faithful).start(rng.standard_normal(self.DIM, dtype))
+        target = loss(curv, run.x) / 100
+        for step in range(self.LIMIT):
+            if loss(curv, run.x) <= target:
+                return step
+            noise = rng.standard_normal((1, self.DIM), dtype)
+            run.tell([curv * (point - noise) for point in run.ask()])
+        return np.nan
+
+    track_steps_to_target.unit = "steps"  # type: ignore[attr-defined]
+
+
+def loss(curv: np.ndarray, x: np.ndarray) -> float:
+    return float(curv @ (x * x) / 2)

@@ -1,0 +1,253 @@
+"""Print one table of what refsgd claims about its speed: each claim is a ratio, taken within this one run.
+
+    python asv_bench/table.py            some five minutes
+    python asv_bench/table.py --quick    one minute, up to a million parameters
+
+Times are medians over rounds in which all that is compared takes turns, with one thread unless the claim
+says so. "<=" stands before the most that our time over the other's may be, ">=" before the least of the
+other's over ours. A row without a bar is for information; a bar in brackets is to be reached later. The twin
+of a step moves the same memory with trivial arithmetic: it is the roof. On a busy machine the rows for two
+threads say nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from benchmarks import DTYPES, Problem, backend
+from benchmarks.bench_import import import_medians
+from benchmarks.bench_moments import MomentsProblem
+from ratios import interleaved, medians
+
+# isort: split
+import numpy as np
+
+import refsgd
+from refsgd import kernels
+
+
+class Row(NamedTuple):
+    """A claim, seconds of ours and of the other or NaN, and a bar: "<= 1.3", or only "<=" for information."""
+
+    claim: str
+    ours: float = np.nan
+    other: float = np.nan
+    bar: str = "<="
+    ratio: float = np.nan
+    later: str = ""
+
+
+def versus(
+    claim: str,
+    ours: Callable[[], Any],
+    other: Callable[[], Any],
+    bar: str = "<=",
+    later: str = "",
+) -> Row:
+    """Measure both in turns; the ratio is a median of rounds, other over ours if the bar begins with ">="."""
+    times = interleaved({"ours": ours, "other": other})
+    ratio = float(np.median(times["ours"] / times["other"]))
+    if bar.startswith(">="):
+        ratio = 1 / ratio
+    return Row(claim, float(np.median(times["ours"])), float(np.median(times["other"])), bar, ratio, later)
+
+
+def is_met(row: Row) -> bool | None:
+    """Whether a row meets its bar; None without one."""
+    relation, *bar = row.bar.split()
+    if not bar:
+        return None
+    value = row.ours * 1e6 if row.bar.endswith("us") else row.ratio
+    return value <= float(bar[0]) if relation == "<=" else value >= float(bar[0])
+
+
+def size(number: float) -> str:
+    """1e5 for 100000."""
+    return f"{number:.0e}".replace("e+0", "e")
+
+
+def seconds(value: float) -> str:
+    """In the unit that gives one to three digits before the point."""
+    if np.isnan(value):
+        return "-"
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= 0.9995 * scale:
+            return f"{value / scale:.3g} {unit}"
+    return f"{value * 1e9:.3g} ns"
+
+
+def step_and_roof(dims: list[int]) -> Iterator[Row]:
+    table = backend("c")
+    later = {("float32", 10_000): "(1.7)", ("float64", 10_000): "(2.0)"}
+    for faithful in (False, True):
+        for dtype in DTYPES:
+            for dim in dims:
+                problem = Problem(dim, dtype).with_roof()
+                yield versus(
+                    f"C step{', faithful' if faithful else ''} {dtype} d={size(dim)}: twin",
+                    lambda p=problem, f=faithful: p.step(table, f),
+                    problem.twin,
+                    "<= 1.3" if dim >= 100_000 else "<=",
+                    later.get((dtype, dim), "(1.05)"),
+                )
+
+
+def step_and_oracle(dims: list[int]) -> Iterator[Row]:
+    oracle = backend("numpy")
+    for name, bar in (("c", ">= 10"), ("numba", ">=")):
+        table = backend(name)
+        for dtype in DTYPES:
+            for dim in dims:
+                problem = Problem(dim, dtype)
+                yield versus(
+                    f"{name.capitalize()} step {dtype} d={size(dim)}: NumPy",
+                    lambda p=problem, t=table: p.step(t),
+                    lambda p=problem: p.step(oracle),
+                    bar,
+                )
+
+
+def two_threads(dims: list[int]) -> Iterator[Row]:
+    table = backend("c", threads=2)
+
+    def step(problem: Problem, threads: int) -> None:
+        kernels.set_num_threads(threads)
+        problem.step(table)
+
+    for dtype in DTYPES:
+        for dim in dims:
+            problem = Problem(dim, dtype)
+            yield versus(
+                f"C step, 2 threads {dtype} d={size(dim)}: 1 thread",
+                lambda p=problem: step(p, 2),
+                lambda p=problem: step(p, 1),
+                ">= 1.85",
+            )
+    kernels.set_num_threads(1)
+
+
+def moments(dims: list[int]) -> Iterator[Row]:
+    table = backend("c")
+    for dtype in DTYPES:
+        for dim in dims:
+            problem = MomentsProblem(dim, dtype)
+            run = lambda p=problem: p.moments(table)  # noqa: E731
+            name = f"C moments of 64 rows {dtype} d={size(dim)}"
+            yield versus(f"{name}: NumPy", run, problem.plain, ">= 5")
+            share = ">= 0.95" if dim <= 100_000 else ">= 0.8"  # in the last cache, and in memory
+            yield versus(f"{name}: X.sum()", run, problem.read, share)
+
+
+def overhead() -> Iterator[Row]:
+    table = backend("c")
+    problem = Problem(10, "float64")
+    gradients = [problem.grad[None], problem.probe_grad[None]]
+    run = refsgd.VSGD().start(problem.grad, backend="c")
+    run.tell(gradients[:1])
+    for _ in range(20):
+        run.tell(gradients)
+
+    def ask_and_tell() -> None:
+        run.ask()
+        run.tell(gradients)
+
+    times = medians({"step": lambda: problem.step(table), "tell": ask_and_tell})
+    yield Row("C step from Python d=10", times["step"], bar="<= 0.5 us", later="(0.2)")
+    yield Row("C ask and tell with all checks d=10", times["tell"])
+
+
+def imports(rounds: int) -> Iterator[Row]:
+    times = import_medians(rounds)
+    ratio = times["ours"] / times["peer"]
+    yield Row("import refsgd: import numpy, scipy.special", times["ours"], times["peer"], "<= 1.5", ratio)
+
+
+def directions(dims: list[int]) -> Iterator[Row]:
+    rng = np.random.default_rng(0)
+    for dtype in DTYPES:
+        for dim in dims:
+            rows = rng.standard_normal((64, dim), dtype)
+            stats = refsgd.DirectionStats(dim)
+            stats.update(rows)
+            claim = f"DirectionStats.update, 64 rows {dtype} d={size(dim)}: X.sum()"
+            yield versus(claim, lambda s=stats, x=rows: s.update(x), rows.sum)
+    r = rng.uniform(size=10_000)
+    for dim in (10, 1_000, 1_000_000):
+        times = medians({"solve": lambda d=dim: refsgd.vmf.concentration(r, d)})
+        yield Row(f"vmf.concentration, one of 10,000, d={size(dim)}", times["solve"] / r.size)
+
+
+def fused_adam(dims: list[int]) -> Iterator[Row]:
+    try:
+        import torch
+    except ImportError:
+        raise NotImplementedError("torch is not installed") from None
+    torch.set_num_threads(1)
+    table = backend("c")
+    for dim in dims:
+        problem = Problem(dim, "float32")
+        parameter = torch.nn.Parameter(torch.from_numpy(problem.state.x.copy()))
+        parameter.grad = torch.from_numpy(problem.grad.copy())
+        adam = torch.optim.Adam([parameter], fused=True)
+        bar = (
+            ">= 20"
+            if dim <= 1_000
+            else ">= 3.5"
+            if dim <= 10_000
+            else "<= 1.1"
+            if dim <= 100_000
+            else "<= 1.7"
+        )
+        yield versus(
+            f"C step float32 d={size(dim)}: torch fused Adam",
+            lambda p=problem: p.step(table),
+            adam.step,
+            bar,
+        )
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """All of the table, as it is measured; a line in place of what cannot be measured here."""
+    large = [] if quick else [10_000_000]
+    groups = {
+        "C step against its twin": step_and_roof([10_000, 100_000, 1_000_000, *large]),
+        "steps against NumPy": step_and_oracle([10_000, 100_000, *([] if quick else [1_000_000]), *large]),
+        "2 threads": two_threads([1_000_000, *large]),
+        "C moments": moments([100_000] if quick else [100_000, 1_000_000]),
+        "overhead": overhead(),
+        "import": imports(5 if quick else 9),
+        "directions": directions([10_000] if quick else [10_000, 1_000_000]),
+        "torch fused Adam": fused_adam([1_000, 10_000, 100_000, 1_000_000, *large]),
+    }
+    for name, group in groups.items():
+        try:
+            yield from group
+        except NotImplementedError as reason:
+            yield Row(f"{name}: skipped, {reason}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one minute, up to a million parameters")
+    quick = parser.parse_args().quick
+    refsgd.show_backends()
+    layout = "{:62s} {:>9s} {:>9s} {:>7s}  {:>16s}  {}"
+    print("\n" + layout.format("claim (: the other)", "ours", "other", "ratio", "bar (later)", "met"))
+    verdicts = []
+    for row in rows(quick):
+        met = is_met(row)
+        verdicts.append(met)
+        ratio = "-" if np.isnan(row.ratio) else f"{row.ratio:.2f}"
+        bar = "-" if row.bar in ("<=", ">=") else row.bar
+        words = {True: "yes", False: "NO", None: "-"}
+        print(
+            layout.format(row.claim, seconds(row.ours), seconds(row.other), ratio, bar, words[met]),
+            flush=True,
+        )
+    print(f"\n{verdicts.count(True)} of {len(verdicts) - verdicts.count(None)} bars met")
+
+
+if __name__ == "__main__":
+    main()

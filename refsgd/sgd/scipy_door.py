@@ -1,0 +1,88 @@
+"""vSGD as a method of SciPy: ``scipy.optimize.minimize(f, x0, args=(X, y), jac=g, method=refsgd.VSGD())``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import message
+from .minimize import minimize
+from .vsgd import VSGD
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
+
+OPTIONS = ("batch_size", "epochs", "max_iter", "random_state", "progress", "backend")
+
+
+def solve(
+    rule: VSGD,
+    fun: Any,
+    x0: NDArray[Any],
+    args: tuple[Any, ...] = (),
+    *,
+    jac: Any = None,
+    callback: Any = None,
+    hess: Any = None,
+    hessp: Any = None,
+    bounds: Any = None,
+    constraints: Any = (),
+    **options: Any,
+) -> OptimizeResult:
+    """What SciPy calls. ``args`` are cut into minibatches; ``options`` are those of `refsgd.minimize`.
+
+    ``jac(x, *batch)`` returns per-sample gradients (n, d), or the gradient (d,) of the minibatch, which then
+    counts as one sample. With ``jac=True``, ``fun(x, *batch)`` returns loss and gradient.
+
+    Raises
+    ------
+    ValueError
+        If there is no ``jac``, or an option, bounds or constraints that do not apply.
+
+    Examples
+    --------
+    >>> import numpy as np, refsgd, scipy.optimize
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(500, 2)), rng.normal(size=500)
+    >>> y += X @ [1.0, -2.0]
+    >>> def loss_and_grad(x, X, y):
+    ...     residual = X @ x - y
+    ...     return 0.5 * np.mean(residual**2), X.T @ residual / len(y)
+    >>> res = scipy.optimize.minimize(loss_and_grad, np.zeros(2), args=(X, y), jac=True, method=refsgd.VSGD(),
+    ...                               options={"batch_size": 10, "epochs": 10, "random_state": 0})
+    >>> bool(np.abs(res.x - np.linalg.lstsq(X, y)[0]).max() < 0.1)
+    True
+    """
+    from scipy.optimize._optimize import MemoizeJac
+
+    unknown = sorted(options.keys() - set(OPTIONS))
+    if unknown:
+        must = f"be among {', '.join(OPTIONS)}"
+        raise ValueError(message("options", must, ", ".join(unknown), "leave out the others"))
+    if bounds is not None or len(constraints):
+        raise ValueError(message("bounds and constraints", "be absent", "some", "minimise without them"))
+    if isinstance(fun, MemoizeJac):
+        # SciPy splits fun and caches by x alone, which gives the gradient of an earlier minibatch.
+        both = fun.fun
+
+        def loss(x: NDArray[Any], *batch: Any) -> Any:
+            return both(x, *batch)[0]
+
+        def grad(x: NDArray[Any], *batch: Any) -> Any:
+            return rows(both(x, *batch)[1])
+    elif callable(jac):
+        loss = fun
+
+        def grad(x: NDArray[Any], *batch: Any) -> Any:
+            return rows(jac(x, *batch))
+    else:
+        remedy = "pass jac=gradient, or jac=True with a function that returns loss and gradient"
+        raise ValueError(message("jac", "be True or a callable", repr(jac), remedy))
+    return minimize(grad, x0, args, fun=loss, method=rule, callback=callback, **options)
+
+
+def rows(gradient: Any) -> Any:
+    """A gradient (d,) as the one row of (1, d); everything else as it is."""
+    return gradient[None] if isinstance(gradient, np.ndarray) and gradient.ndim == 1 else gradient
