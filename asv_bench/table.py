@@ -240,7 +240,7 @@ def main() -> None:
         met = is_met(row)
         verdicts.append(met)
         ratio = "-" if np.isnan(row.ratio) else f"{row.ratio:.2f}"
-        bar = "-" if row.bar in ("<=", ">=") else row.bar
+        bar = f"{'-' if met is None else row.bar} {row.later}".strip()
         words = {True: "yes", False: "NO", None: "-"}
         print(
             layout.format(row.claim, seconds(row.ours), seconds(row.other), ratio, bar, words[met]),

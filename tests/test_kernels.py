@@ -415,7 +415,9 @@ def test_nan_stays_in_its_own_coordinate(backend: str, dtype: str, online: bool,
         kernels.load(backend).step_fd(state, grad, grad_sq, probe_grad, *rest)
 
     got, sums = case.run(poisoned)
-    assert np.isnan(got[[X, G] if where == "grad" else [H, H2], at]).all()
+    assert np.isnan(got[[G, G2, H, H2] if where == "grad" and online else [H, H2], at]).all()
+    if where == "grad":
+        assert got[X, at] == case.draw()[0][X, at]  # a step to NaN is not taken
     assert np.isnan(sums[:, 0, 1]).all()
     got[:, at] = expected(case)[0][:, at]
     assert_same_bits(got, expected(case)[0], "other coordinates")
@@ -535,6 +537,34 @@ def test_infinite_limits_switch_outliers_off(backend: str, dtype: str) -> None:
         state, grad, grad * grad, grad, grad * grad, 1, math.inf, math.inf, 0.5, 1.0, False
     )
     assert state[[G, H], 0].tolist() == [250, 250]
+
+
+@each_dtype
+@pytest.mark.parametrize(("faithful", "x"), [(False, -3 * 0.25), (True, 0)])
+def test_step_where_no_curvature_was_seen_has_the_rate_of_the_probe(
+    backend: str, dtype: str, faithful: bool, x: float
+) -> None:
+    state = np.array([0, 3, 9, 0, 0, 1], dtype).reshape(6, 1)  # no noise: rho is 1
+    grad, zero = np.array([3], dtype), np.zeros(1, dtype)
+    kernels.load(backend).step(state, grad, grad * grad, zero, zero, 1, 4.0, 4.0, 0.25, 0.0, faithful)
+    assert state[[X, TAU], 0].tolist() == [x, 1]
+
+
+@each_dtype
+@pytest.mark.parametrize("faithful", [False, True], ids=["default", "faithful"])
+@pytest.mark.parametrize("grad", [np.nan, np.inf, -np.inf, 0.0, 1.0])
+def test_step_that_would_overflow_is_not_taken(backend: str, dtype: str, faithful: bool, grad: float) -> None:
+    # squares of the curvature are denormal, so that the rate is infinite; times a gradient of 0 it is NaN
+    h = math.sqrt(np.finfo(dtype).smallest_subnormal * 4)
+    state = np.array([2, 1e3, 1e6, 1, h * h, 4], dtype).reshape(6, 1)
+    if not faithful:
+        state[H] = h
+    grads = np.array([grad], dtype)
+    curv = state[H].copy()
+    one, limits = kernels.load(backend), (math.inf, math.inf)
+    one.step(state, grads, grads * grads, curv, state[H2].copy(), 1, *limits, 1.0, 0.0, faithful)
+    assert state[X, 0] == 2
+    assert np.isfinite(state[H:TAU]).all()
 
 
 @each_dtype

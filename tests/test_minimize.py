@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -68,8 +69,8 @@ def regression():
 # -- convergence
 
 
-@pytest.mark.parametrize("batch_size", [1, 10])
-def test_logistic_regression_converges_without_tuning(backend, regression, batch_size):
+@pytest.mark.parametrize(("batch_size", "epochs"), [(1, 2), (10, 5)])
+def test_logistic_regression_converges_without_tuning(backend, regression, batch_size, epochs):
     model, X, y, best = regression
     res = minimize(
         model.grad,
@@ -77,11 +78,11 @@ def test_logistic_regression_converges_without_tuning(backend, regression, batch
         (X, y),
         fun=model.loss,
         batch_size=batch_size,
-        epochs=5,
+        epochs=epochs,
         random_state=0,
         backend=backend,
     )
-    # Starts 0.35 above the least loss. Over four seeds and data sets it ended within 0.009 of it.
+    # Starts 0.35 above the least loss. Over eight data sets it ended within 0.015 of it.
     assert model.loss(model.init(), X, y) > best + 0.3
     assert best <= res.fun < best + 0.02
     assert res.success
@@ -122,7 +123,7 @@ def test_each_epoch_visits_every_row_once(batch_size):
         visited = batches[epoch * steps : (epoch + 1) * steps]
         sizes = [len(batch) for batch in visited]
         assert sizes[:-1] == [batch_size] * (steps - 1)
-        orders.append(sum(visited, []))
+        orders.append([row for batch in visited for row in batch])
         assert sorted(orders[-1]) == ROWS[:, 0].tolist()
     assert len({tuple(order) for order in orders}) == 3
 
@@ -208,7 +209,7 @@ def test_callback_sees_x_after_each_step():
     )
     assert len(seen) == 20
     np.testing.assert_array_equal(seen[:10], np.zeros((10, 3)))  # the start
-    assert all((one != other).all() for one, other in zip(seen[9:], seen[10:], strict=False))
+    assert all((one != other).all() for one, other in pairwise(seen[9:]))
     np.testing.assert_array_equal(seen[-1], res.x)
 
 
@@ -256,24 +257,21 @@ def test_errors_of_the_caller_are_not_swallowed():
         minimize(slopes, np.zeros(3), (ROWS,), callback=5)
 
 
-@pytest.mark.xfail(strict=True, reason="StopIteration out of grad passes for one of the callback")
 def test_stop_iteration_in_the_gradient_is_no_success():
     stream = iter([np.ones((1, 3))] * 5)
-    try:
-        res = minimize(lambda x: next(stream), np.zeros(3), max_iter=10)
-    except Exception:
-        return
-    assert not res.success
+    with pytest.raises(StopIteration):
+        minimize(lambda x: next(stream), np.zeros(3), max_iter=10)
 
 
 # -- runs that end early
 
+at_each_point = pytest.mark.parametrize(
+    ("step", "second"), [(0, False), *((step, second) for step in (1, 6, 12) for second in (False, True))]
+)
 
-@pytest.mark.parametrize("step", [0, 1, 6, 12])
-@pytest.mark.parametrize("second", [False, True])
+
+@at_each_point
 def test_interrupt_returns_what_was_reached(step, second):
-    if second and step == 0:
-        pytest.skip("the first step has one point")
     grad = Recorder(interrupt, calls_before(step) + 1 + second)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -288,11 +286,8 @@ def test_interrupt_returns_what_was_reached(step, second):
         np.testing.assert_array_equal(res.x, np.zeros(3))
 
 
-@pytest.mark.parametrize("step", [0, 1, 6, 12])
-@pytest.mark.parametrize("second", [False, True])
+@at_each_point
 def test_gradient_that_is_not_finite_ends_the_run_at_the_last_good_x(backend, step, second):
-    if second and step == 0:
-        pytest.skip("the first step has one point")
     grad = Recorder(not_a_number, calls_before(step) + 1 + second)
     with pytest.warns(NumericalWarning, match=f"grad must be finite.* at step {step}, got 3 of 3") as caught:
         res = minimize(
@@ -302,7 +297,7 @@ def test_gradient_that_is_not_finite_ends_the_run_at_the_last_good_x(backend, st
     assert (res.success, res.status, res.nit) == (False, 2, step)
     assert f"at step {step}, got 3 of 3 entries that are not (first: index 0, nan)" in res.message
     assert res.message.startswith("probe grad must" if second else "grad must")
-    assert res.njev == grad.n_calls + (not second and step > 0)  # the other point is asked all the same
+    assert res.njev == grad.n_calls  # both points are asked all the same
     good = np.zeros(3)
     if step:
         shorter = minimize(slopes, np.zeros(3), (ROWS,), max_iter=step, random_state=0, backend=backend)
@@ -348,7 +343,8 @@ def test_result_is_complete(dtype):
     x0 = np.linspace(-1, 1, 3, dtype=dtype)
     res = minimize(slopes, x0, (ROWS.astype(dtype),), batch_size=4, epochs=5, random_state=0)
     assert isinstance(res, scipy.optimize.OptimizeResult)
-    assert set(res) == set("x fun success status message nit njev nsamples rates state".split())
+    names = ["fun", "message", "nit", "njev", "nsamples", "rates", "state", "status", "success", "x"]
+    assert sorted(res) == names
     assert (res.success, res.status, res.nit, res.njev, res.nsamples) == (True, 0, 15, 29, 50)
     assert res.message == "the epochs or steps asked for are done"
     assert np.isnan(res.fun)

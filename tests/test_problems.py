@@ -203,6 +203,16 @@ def test_optimal_rate_minimises_the_expected_loss_of_one_step(n, options):
     assert p.optimal_rate(x, n)[0] == pytest.approx(best, rel=1e-2)
 
 
+@pytest.mark.parametrize("n", [1, 7])
+def test_optimal_rate_follows_from_the_moments_of_the_gradient(n):
+    p = problem("quadratic")
+    x = np.array([2.0, 0.4, -1.0])
+    mean, mean_sq = p.expected_grad(x), 2 * p.curvature * p.expected_loss(x)  # grad**2 = 2 h loss
+    mean_sq_of_batch = mean_sq / n + (1 - 1 / n) * mean**2
+    # E (e - rate g)**2 is least at rate = e E g / E g**2; equal up to a few roundings.
+    assert_allclose(p.optimal_rate(x, n), (x - p.optimum) * mean / mean_sq_of_batch, rtol=1e-13)
+
+
 def test_optimal_rate_is_newtons_without_noise_and_falls_to_zero_at_the_optimum():
     p = Problem("quadratic", curvature=4.0, noise=1e-9, dim=2)
     assert_allclose(p.optimal_rate(np.array([1.0, 0.0])), [0.25, 0.0], rtol=1e-12)

@@ -1,8 +1,8 @@
 """One-dimensional stochastic test functions, whose expected losses are known exactly.
 
-The loss of sample j is ``h f(x - x_j)`` with ``x_j ~ N(optimum, noise**2)`` and f a row of `SHAPES`: noise
-moves the function sideways ([1]_, section 5). With ``e = x - optimum``, s the noise, ``Phi`` and ``phi`` the
-distribution and density of N(0, 1), ``a = 1 / sqrt(1 + s**2)`` and W = `WALL`, the rows are
+After Schaul & LeCun, arXiv:1301.3764: noise moves the function sideways. The loss of sample j is
+``h f(x - x_j)``, with ``x_j ~ N(optimum, noise**2)`` and f a row of `SHAPES`. With ``e = x - optimum``, s the
+noise, ``Phi`` and ``phi`` the distribution and density of N(0, 1), ``a = 1 / sqrt(1 + s**2)`` and W = `WALL`:
 
 =========== ====================== =============================================== ==========================
 name        f(e)                   E f(e - s z)                                    its derivative
@@ -17,11 +17,6 @@ wall        e**2 / 2, W times that P(e) + W P(-e),                              
 
 The first four are those of the authors' program py-optim, with the kink of the rectified one at the optimum;
 the wall is an addition: a gentle slope that ends where the curvature jumps.
-
-References
-----------
-.. [1] T. Schaul and Y. LeCun, "Adaptive learning rates and parallelization for stochastic, sparse,
-   non-smooth gradients", arXiv:1301.3764, 2013.
 """
 
 from __future__ import annotations
@@ -39,11 +34,8 @@ from .._errors import message
 from .._validation import choice, float_array, integer
 from .dense import Floats, quiet
 
-#: The curvature behind the wall, as a multiple of that before it.
-WALL = 10.0
-
-#: The shift of an outlier, as a multiple of that of another sample.
-OUTLIER = 10.0
+WALL = 10.0  #: The curvature behind the wall, as a multiple of that before it.
+OUTLIER = 10.0  #: The shift of an outlier, as a multiple of that of another sample.
 
 
 class Shape(NamedTuple):
@@ -57,8 +49,7 @@ class Shape(NamedTuple):
 
 def density(z: Floats) -> Floats:
     """``phi(z)``."""
-    values: Floats = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-    return values
+    return np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
 
 
 def linear_part(e: Floats, s: float) -> Floats:
@@ -140,9 +131,8 @@ class Problem:
     outliers : float, default 0.0
         Probability that a sample lies `OUTLIER` times as far from the optimum.
     optimum : float, default 0.0
-        The point ``e = 0``. By symmetry the expected loss of the quadratic, the absolute value and the bump
-        is least there; that of the wall somewhat above it, and the rectified one falls
-        without end.
+        Where ``e = 0``, and by symmetry the expected loss is least, but for the wall, where that is at about
+        0.9 times the noise above it, and the rectified shape, which falls without end.
     dim : int, default 1
         Number d of parameters.
 
@@ -227,25 +217,18 @@ class Problem:
     def optimal_rate(self, x: ArrayLike, n: int = 1) -> Floats:
         """The rate (d,) whose step with the mean gradient of ``n`` samples leaves the least expected loss.
 
-        ``e**2 / (h (e**2 + v / n))`` with v the variance of a sample (arXiv:1301.3764, eq. (3)). Where a share q of
-        samples says something it is ``e**2 / (h (q e**2 + ((1 - q) e**2 + v) / n))``.
+        ``e**2 / (h (e**2 + v / n))`` with v the variance of a sample (arXiv:1301.3764, eq. (3)). Where a
+        share q of samples says something it is ``e**2 / (h (q e**2 + ((1 - q) e**2 + v) / n))``. Raises
+        `ValueError` unless the problem is quadratic: the other shapes have no closed form.
 
-        Raises
-        ------
-        ValueError
-            Unless the problem is quadratic: the others have no closed form.
-
-        Examples
-        --------
         >>> Problem("quadratic", curvature=2.0).optimal_rate(np.array([1.0]), n=3)
         array([0.375])
         """
         if self.name != "quadratic":
             remedy = "minimise expected_loss over the rate numerically"
             raise ValueError(message("name", "be 'quadratic' for optimal_rate", repr(self.name), remedy))
-        n = integer("n", n, 1)
+        n, q = integer("n", n, 1), 1 - self.sparsity
         e2 = self._distance(x) ** 2
-        q = 1 - self.sparsity
         v = self.noise**2 * (1 + (OUTLIER**2 - 1) * self.outliers)
         return e2 / (self.curvature * (q * e2 + ((1 - q) * e2 + v) / n))
 
@@ -259,7 +242,7 @@ class Problem:
 
     def _check(self, x: ArrayLike, samples: ArrayLike) -> tuple[Floats, Floats]:
         x = float_array("x", x, (self.dim,), finite=False)
-        samples = float_array(
+        rows = float_array(
             "samples", samples, ("n", self.dim), finite=False, remedy="pass one row per sample"
         )
-        return x, samples.astype(x.dtype, copy=False)
+        return x, rows.astype(x.dtype, copy=False)

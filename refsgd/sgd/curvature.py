@@ -38,8 +38,12 @@ class StepScale(NamedTuple):
         return cls(reach / steepest if steepest > 0 else 0.0)
 
     def search(self, curvature: float, count: int) -> StepScale:
-        """During the start: probe next where this curvature says, or twice as far where it saw none."""
-        scale = 1 / curvature if curvature > 0 else 2 * self.scale
+        """During the start: probe next where this curvature says, but at most twice as far.
+
+        A first probe that meets hardly any curvature, as at a point of inflection, would else send the next
+        out of sight.
+        """
+        scale = min(1 / curvature if curvature > 0 else math.inf, 2 * self.scale)
         return StepScale(scale, self.lipschitz + (curvature - self.lipschitz) / count)
 
     def settle(self) -> StepScale:
