@@ -32,7 +32,7 @@ static int is_forked(void)
 #endif
 
 /* Below this many columns a thread, waking it costs more than it saves. */
-enum { MIN_COLUMNS = 32768 };
+enum { MIN_COLUMNS = 131072 };
 
 void refsgd_over_spans(span_fn span, const void *job, size_t d, int threads)
 {

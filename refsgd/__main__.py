@@ -75,7 +75,8 @@ def run_demo(options: argparse.Namespace) -> None:
     if not history:
         raise KeyboardInterrupt
     last = history[-1]
-    print(f"\ntest error {100 * last.test_error:.2f} % after {last.epoch} epochs, {seconds:.1f} s")
+    epochs = "1 epoch" if last.epoch == 1 else f"{last.epoch} epochs"
+    print(f"\ntest error {100 * last.test_error:.2f} % after {epochs}, {seconds:.1f} s")
     if options.plot:
         from .plotting import plot_training
 

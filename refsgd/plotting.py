@@ -66,13 +66,13 @@ def plot_training(history: Sequence[EpochReport], path: str | Path, title: str) 
         [np.nan if d.kappa_unbiased < floor else d.kappa_unbiased for d in directions],
         color="C2",
         marker=".",
-        label="κ, unbiased",
+        label="κ, unbiased (a gap: 0)",
     )
     kappa_axes.plot(epochs, [d.kappa for d in directions], color="C7", ls="--", label="κ, Banerjee")
     kappa_axes.set_yscale("log")
     kappa_axes.set_ylabel("concentration κ")
     kappa_axes.set_title("Do minibatch gradients agree?")
-    kappa_axes.legend(frameon=False)
+    kappa_axes.legend(frameon=False, loc="lower left")
 
     for axes in (loss_axes, rate_axes, kappa_axes):
         axes.set_xlabel("epoch")
