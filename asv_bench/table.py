@@ -1,7 +1,7 @@
 """Print one table of what refsgd claims about its speed: each claim is a ratio, taken within this one run.
 
-    python asv_bench/table.py            some five minutes
-    python asv_bench/table.py --quick    one minute, up to a million parameters
+    python asv_bench/table.py            some four minutes
+    python asv_bench/table.py --quick    half a minute, up to a million parameters
 
 Times are medians over rounds in which all that is compared takes turns, with one thread unless the claim
 says so. "<=" stands before the most that our time over the other's may be, ">=" before the least of the
@@ -230,7 +230,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one minute, up to a million parameters")
+    parser.add_argument("--quick", action="store_true", help="half a minute, up to a million parameters")
     quick = parser.parse_args().quick
     refsgd.show_backends()
     layout = "{:62s} {:>9s} {:>9s} {:>7s}  {:>16s}  {}"

@@ -427,11 +427,8 @@ def test_nan_stays_in_its_own_coordinate(backend: str, dtype: str, online: bool,
 @each_gradient
 @pytest.mark.parametrize("faithful", [False, True], ids=["default", "faithful"])
 def test_what_is_not_finite_has_the_bits_of_the_reference(
-    backend: str, dtype: str, online: bool, faithful: bool, request: pytest.FixtureRequest
+    backend: str, dtype: str, online: bool, faithful: bool
 ) -> None:
-    if backend == "c":
-        reason = "variance(), rho and tau in csrc/step.inc turn NaN into a number"
-        request.applymarker(pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason=reason))
     rng, d = np.random.default_rng(0), 4000
     largest = np.finfo(dtype).max
     values = np.array([0, 1, -2, largest, -largest, math.sqrt(largest), np.inf, -np.inf, np.nan], dtype)
@@ -447,12 +444,7 @@ def test_what_is_not_finite_has_the_bits_of_the_reference(
 
 
 @each_dtype
-def test_run_has_the_same_bits_in_every_backend(
-    backend: str, dtype: str, request: pytest.FixtureRequest
-) -> None:
-    if dtype == "float32" and backend != "numpy":
-        reason = "Run passes scale as np.float64, with which reference.probe_point computes in float64"
-        request.applymarker(pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason=reason))
+def test_run_has_the_same_bits_in_every_backend(backend: str, dtype: str) -> None:
 
     def run(name: str) -> Array:
         rng = np.random.default_rng(3)

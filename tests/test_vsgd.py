@@ -113,6 +113,26 @@ def test_any_gradients_give_what_plain_loops_give(backend, twin, faithful, n):
     assert oracle.outliers > 0
 
 
+def test_probe_that_sees_no_curvature_grows_as_plain_loops_say(backend):
+    """A slope without curvature, walked down ever faster until probes are 1e6 long; then curvature again."""
+    oracle, run = oracles.Default([1.0, 2.0]), VSGD().start(np.array([1.0, 2.0]), backend=backend)
+    scales = []
+    for k in range(120):
+        slope = np.array([[1.0, 0.25]])
+        change = np.zeros((1, 2)) if k < 60 else np.array([[1e-4, 3e-3 * (1 + k % 2)]])
+        oracle.step(lambda points: [slope, slope - change][: len(points)])  # noqa: B023
+        run.tell([slope, slope - change][: len(run.ask())])
+        scales.append(run.step_scale.scale)
+        np.testing.assert_allclose(run.x, oracle.values("x"), rtol=1e-9)
+        np.testing.assert_allclose(scales[-1], oracle.scale, rtol=1e-9)
+    # From a thousandth of the largest x it doubles with every minibatch, to the first length above 1e6.
+    distances = np.array(scales[:60]) * np.hypot(1, 0.25)
+    expected = 2e-3 * 2.0 ** np.arange(60) * np.hypot(1, 0.25)
+    longest = expected[expected >= 1e6].min()
+    np.testing.assert_allclose(distances, np.minimum(expected, longest), rtol=1e-12)
+    assert scales[-1] < scales[60]
+
+
 # -- closed forms
 
 

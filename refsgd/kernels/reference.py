@@ -34,7 +34,7 @@ def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Arra
 
 def probe_point(x: Array, g_avg: Array, scale: float) -> Array:
     """[2] probes at x + g_avg (scale -1). The default goes along descent, on the scale of a step."""
-    offset = scale * g_avg
+    offset = x.dtype.type(scale) * g_avg
     shortest = WIDEN * np.finfo(x.dtype).eps * np.abs(x)
     offset = np.where(np.abs(offset) <= shortest, np.copysign(shortest, offset), offset)
     return x - offset

@@ -62,5 +62,6 @@ def end_start(state: State, overestimate: float) -> None:
     ----------
     .. [1] Schaul, Zhang & LeCun, *No more pesky learning rates*, arXiv 1206.1106.
     """
-    state.g2_avg[:] *= overestimate
+    largest = np.finfo(state.x.dtype).max
+    state.g2_avg[:] = np.minimum(state.g2_avg, largest / overestimate) * overestimate
     state.tau[:] = N_START

@@ -20,6 +20,9 @@ FIRST_PROBE = 1e-3
 #: Where no curvature is seen, probes lengthen up to this distance and no farther.
 LONGEST_PROBE = 1e6
 
+#: No scale is larger, so that its square stays finite in float32.
+LARGEST_SCALE = 2.0**62
+
 #: The published probe x + g_avg: a scale that never changes.
 PUBLISHED_SCALE = -1.0
 
@@ -35,7 +38,7 @@ class StepScale(NamedTuple):
         """The scale of the very first probe; 0 while every gradient has been 0."""
         steepest = float(np.abs(g_avg).max())
         reach = FIRST_PROBE * max(1.0, float(np.abs(x).max()))
-        return cls(reach / steepest if steepest > 0 else 0.0)
+        return cls(min(reach / steepest, LARGEST_SCALE) if steepest > 0 else 0.0)
 
     def search(self, curvature: float, count: int) -> StepScale:
         """During the start: probe next where this curvature says, but at most twice as far.
@@ -43,12 +46,13 @@ class StepScale(NamedTuple):
         A first probe that meets hardly any curvature, as at a point of inflection, would else send the next
         out of sight.
         """
-        scale = min(1 / curvature if curvature > 0 else math.inf, 2 * self.scale)
+        scale = min(1 / curvature if curvature > 0 else math.inf, 2 * self.scale, LARGEST_SCALE)
         return StepScale(scale, self.lipschitz + (curvature - self.lipschitz) / count)
 
     def settle(self) -> StepScale:
         """At the end of the start: the scale of the mean curvature seen."""
-        return StepScale(1 / self.lipschitz if self.lipschitz > 0 else self.scale, self.lipschitz)
+        scale = 1 / self.lipschitz if self.lipschitz > 0 else self.scale
+        return StepScale(min(scale, LARGEST_SCALE), self.lipschitz)
 
     def follow(self, curvature: float, distance: float, memory: float) -> StepScale:
         """After a step: average over ``memory`` steps; the scale changes by at most a factor of 2 a step.
@@ -59,7 +63,7 @@ class StepScale(NamedTuple):
         lipschitz = self.lipschitz + (curvature - self.lipschitz) / max(memory, 1.0)
         largest = self.scale * 2 if distance < LONGEST_PROBE else self.scale
         scale = 1 / lipschitz if lipschitz > 0 else math.inf
-        return StepScale(min(max(scale, self.scale / 2), largest), lipschitz)
+        return StepScale(min(max(scale, self.scale / 2), largest, LARGEST_SCALE), lipschitz)
 
 
 def global_curvature(distance: float, difference: float) -> float:

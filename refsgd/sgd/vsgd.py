@@ -225,6 +225,8 @@ class Run:
         else:
             assert probe is not None
             self._step(here, probe, rows)
+        if self.step_scale.scale == 0:  # until now every gradient was 0
+            self.step_scale = StepScale.first(self.x, self.state.g_avg)
         self.n_steps += 1
         self.n_samples += here.n_samples
         self.batch_size = here.n_samples
@@ -235,11 +237,8 @@ class Run:
             curv, curv_sq, curvature = self._curvature(here, probe, rows)
             start_average_curvature(self.state, curv, curv_sq, self.n_steps)
         start_average(self.state, here.mean, squares(here), step)
-        if not self.rule.faithful:
-            if self.step_scale.scale == 0:
-                self.step_scale = StepScale.first(self.x, self.state.g_avg)
-            elif probe is not None:
-                self.step_scale = self.step_scale.search(curvature, self.n_steps)
+        if probe is not None and self.step_scale.scale > 0:
+            self.step_scale = self.step_scale.search(curvature, self.n_steps)
         if step == N_START:
             # [1] suggests d / 10 for the over-estimate, with which the start is 5 to 10 times as slow
             end_start(self.state, max(1.0, self.x.size / 10) if self.rule.faithful else OVERESTIMATE)
@@ -270,7 +269,7 @@ class Run:
         grad_sq = here.mean_sq if here.n_samples > 1 else None
         self.kernels.step_fd(self._buffer, here.mean, grad_sq, probe.mean, *scalars, self._sums)
         if not self.rule.faithful:
-            delta2, diff2, tau = self._sums.sum(axis=0)
+            delta2, diff2, tau = map(float, self._sums.sum(axis=0))
             distance, difference = math.sqrt(delta2), math.sqrt(diff2)
             curvature = global_curvature(distance, difference)
             self.step_scale = self.step_scale.follow(curvature, distance, tau / self.x.size)
