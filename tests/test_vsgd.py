@@ -119,7 +119,7 @@ def test_probe_that_sees_no_curvature_grows_as_plain_loops_say(backend):
     scales = []
     for k in range(120):
         slope = np.array([[1.0, 0.25]])
-        change = np.zeros((1, 2)) if k < 60 else np.array([[1e-4, 3e-3 * (1 + k % 2)]])
+        change = np.zeros((1, 2)) if k < 60 else np.array([[1e2, 3e3 * (1 + k % 2)]])
         oracle.step(lambda points: [slope, slope - change][: len(points)])  # noqa: B023
         run.tell([slope, slope - change][: len(run.ask())])
         scales.append(run.step_scale.scale)

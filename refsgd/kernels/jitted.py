@@ -67,41 +67,62 @@ def probe(state: Array, scale: float, point: Array) -> None:
         point[i] = probe_point(state[0, i], state[1, i], scale, eps)
 
 
-@inline
-def update(state, i, g, g2, h, h2, n, limit_grad, limit_curv, scale, lipschitz, faithful):  # type: ignore[no-untyped-def]
-    """One parameter below the curvature; the scalars have the dtype of ``state``."""
-    zero, one = state.dtype.type(0), state.dtype.type(1)
-    g_avg, g2_avg, h_avg, h2_avg, tau = state[1, i], state[2, i], state[3, i], state[4, i], state[5, i]
+@jit
+def update(  # type: ignore[no-untyped-def]
+    x,
+    g_avg,
+    g2_avg,
+    h_avg,
+    h2_avg,
+    tau,
+    grad,
+    grad_sq,
+    curv,
+    curv_sq,
+    n,
+    limit_g,
+    limit_h,
+    scale,
+    lip,
+    faithful,
+):
+    """The step below the curvature. Scalars have the dtype of x; a square that is None is computed."""
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for i in range(x.size):
+        g, h = grad[i], curv[i]
+        g2 = g * g if grad_sq is None else grad_sq[i]
+        h2 = h * h if curv_sq is None else curv_sq[i]
+        ga, g2a, ha, h2a, t = g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i]
 
-    dg, dh = g - g_avg, h - h_avg
-    g_var, h_var = max(g2_avg - g_avg * g_avg, zero), max(h2_avg - h_avg * h_avg, zero)
-    if dg * dg > limit_grad * g_var or dh * dh > limit_curv * h_var:
-        tau += one
+        dg, dh = g - ga, h - ha
+        g_var, h_var = max(g2a - ga * ga, zero), max(h2a - ha * ha, zero)
+        is_outlier = (dg * dg > limit_g * g_var) | (dh * dh > limit_h * h_var)
+        t += one if is_outlier else zero
 
-    tau_inv = one / tau
-    g_avg += tau_inv * dg
-    g2_avg += tau_inv * (g2 - g2_avg)
-    h_avg += tau_inv * dh
-    h2_avg += tau_inv * (h2 - h2_avg)
+        tau_inv = one / t
+        ga += tau_inv * dg
+        g2a += tau_inv * (g2 - g2a)
+        ha += tau_inv * dh
+        h2a += tau_inv * (h2 - h2a)
 
-    square = g_avg * g_avg
-    total = g2_avg + (n - one) * square
-    rho = min(n * square / (total if total > 0 else one), one)
-    if faithful:
-        rate = h_avg / (h2_avg if h2_avg > 0 else one) * rho
-        forget = square / (g2_avg if g2_avg > 0 else one)
-    else:
-        doubt = lipschitz * tau_inv
-        curv2 = h_avg * h_avg + max(h2_avg - h_avg * h_avg, zero) * tau_inv + doubt * doubt
-        gain = rho * math.sqrt(rho)
-        rate = math.sqrt(gain / curv2 if curv2 > 0 else gain * (scale * scale))
-        forget = rho
-    tau = max((one - forget) * tau + one, one)
+        square = ga * ga
+        total = g2a + (n - one) * square
+        rho = min(n * square / (total if total > 0 else one), one)
+        if faithful:
+            rate = ha / (h2a if h2a > 0 else one) * rho
+            forget = square / (g2a if g2a > 0 else one)
+        else:
+            doubt = lip * tau_inv
+            curv2 = ha * ha + max(h2a - ha * ha, zero) * tau_inv + doubt * doubt
+            gain = rho * math.sqrt(rho)
+            known = gain / (curv2 if curv2 > 0 else one)
+            rate = math.sqrt(known if curv2 > 0 else gain * (scale * scale))
+            forget = rho
+        t = max((one - forget) * t + one, one)
 
-    moved = state[0, i] - rate * g
-    if moved - moved == 0:  # a step that would overflow is not taken
-        state[0, i] = moved
-    state[1, i], state[2, i], state[3, i], state[4, i], state[5, i] = g_avg, g2_avg, h_avg, h2_avg, tau
+        moved = x[i] - rate * g
+        x[i] = moved if moved - moved == 0 else x[i]  # a step that would overflow is not taken
+        g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i] = ga, g2a, ha, h2a, t
 
 
 @jit
@@ -119,11 +140,45 @@ def step(
     faithful: bool,
 ) -> None:
     real = state.dtype.type
-    size, limit_g, limit_h = real(n), real(limit_grad), real(limit_curv)
-    s, lip = real(scale), real(lipschitz)
-    for i in range(grad.size):
-        g, g2, h, h2 = grad[i], grad_sq[i], curv[i], curv_sq[i]
-        update(state, i, g, g2, h, h2, size, limit_g, limit_h, s, lip, faithful)
+    x, g, g2, h, h2, tau = state[0], state[1], state[2], state[3], state[4], state[5]
+    limit_g, limit_h = real(limit_grad), real(limit_curv)
+    s, lip, d = real(scale), real(lipschitz), grad.size
+    update(
+        x[:d], g[:d], g2[:d], h[:d], h2[:d], tau[:d],
+        grad, grad_sq, curv, curv_sq, real(n), limit_g, limit_h, s, lip, faithful,
+    )  # fmt: skip
+
+
+@jit
+def secants(  # type: ignore[no-untyped-def]
+    x, g_avg, grad, probe_grad, scale, eps, largest, faithful, curv, delta2, diff2
+):
+    """Curvature by finite differences, and what the sums are made of."""
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for i in range(x.size):
+        delta = x[i] - probe_point(x[i], g_avg[i], scale, eps)
+        diff = grad[i] - probe_grad[i]
+        h = diff / (delta if delta != 0 else one)
+        h = min(max(h if delta != 0 else zero, -largest), largest)
+        curv[i] = abs(h) if faithful else h
+        delta2[i] = delta * delta
+        diff2[i] = diff * diff
+
+
+@jit
+def block_sum(values: Array) -> float:
+    """The sum of one block, in the order that the contract lays down."""
+    lanes = np.zeros(LANES, values.dtype)
+    whole = values.size // LANES * LANES
+    for begin in range(0, whole, LANES):
+        for lane in range(LANES):
+            lanes[lane] += values[begin + lane]
+    for i in range(whole, values.size):
+        lanes[i - whole] += values[i]
+    total = np.float64(0)
+    for lane in range(LANES):
+        total += lanes[lane]
+    return total
 
 
 @jit
@@ -141,33 +196,21 @@ def step_fd(
     sums: Array,
 ) -> None:
     real = state.dtype.type
-    size, limit_g, limit_h = real(n), real(limit_grad), real(limit_curv)
-    s, lip = real(scale), real(lipschitz)
-    eps = real(WIDEN * np.finfo(state.dtype).eps)
+    limit_g, limit_h = real(limit_grad), real(limit_curv)
+    s, lip, eps = real(scale), real(lipschitz), real(WIDEN * np.finfo(state.dtype).eps)
     largest = real(MAX_CURV_F32 if state.itemsize == 4 else MAX_CURV_F64)
-    d = grad.size
-    lanes = np.empty((3, LANES), state.dtype)
+    scratch = np.empty((3, BLOCK), state.dtype)
     for block in range(sums.shape[0]):
-        lanes[:] = 0
-        for i in range(block * BLOCK, min((block + 1) * BLOCK, d)):
-            x, g = state[0, i], grad[i]
-            delta = x - probe_point(x, state[1, i], s, eps)
-            diff = g - probe_grad[i]
-            h = diff / delta if delta != 0 else real(0)
-            h = min(max(h, -largest), largest)
-            if faithful:
-                h = abs(h)
-            g2 = g * g if grad_sq is None else grad_sq[i]
-            update(state, i, g, g2, h, h * h, size, limit_g, limit_h, s, lip, faithful)
-            lane = i % LANES
-            lanes[0, lane] += delta * delta
-            lanes[1, lane] += diff * diff
-            lanes[2, lane] += state[5, i]
-        for k in range(3):
-            total = np.float64(0)
-            for lane in range(LANES):
-                total += lanes[k, lane]
-            sums[block, k] = total
+        i, j = block * BLOCK, min((block + 1) * BLOCK, grad.size)
+        x, g_avg, tau = state[0, i:j], state[1, i:j], state[5, i:j]
+        curv, delta2, diff2 = scratch[0, : j - i], scratch[1, : j - i], scratch[2, : j - i]
+        g2 = None if grad_sq is None else grad_sq[i:j]
+        secants(x, g_avg, grad[i:j], probe_grad[i:j], s, eps, largest, faithful, curv, delta2, diff2)
+        update(
+            x, g_avg, state[2, i:j], state[3, i:j], state[4, i:j], tau,
+            grad[i:j], g2, curv, None, real(n), limit_g, limit_h, s, lip, faithful,
+        )  # fmt: skip
+        sums[block, 0], sums[block, 1], sums[block, 2] = block_sum(delta2), block_sum(diff2), block_sum(tau)
 
 
 def set_num_threads(n: int) -> None:
