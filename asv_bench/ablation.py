@@ -1,9 +1,9 @@
-"""What each departure from the published rule is worth: train the demo's network on the bundled digits without it.
+"""What each departure from the published rule is worth: train on the bundled digits without it.
 
     python asv_bench/ablation.py [--seeds 3]
 
-Prints train loss / test error in % after the epochs named, a mean over seeds. Variants replace one function of
-the NumPy oracle.
+Prints train loss / test error in % after the epochs named, a mean over seeds. Variants replace one function
+of the NumPy oracle.
 """
 
 from __future__ import annotations

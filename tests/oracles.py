@@ -168,7 +168,7 @@ class Default(Oracle):
         else:
             self.curvatures.append(curvature)
             self.lipschitz = mean(self.curvatures)
-            self.scale = 1 / curvature if curvature > 0 else 2 * self.scale
+            self.scale = min(1 / curvature if curvature > 0 else math.inf, 2 * self.scale)
         if k + 1 == N_START:
             for p in self.parameters:
                 p.g2_avg *= 10

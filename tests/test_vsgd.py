@@ -15,9 +15,6 @@ import refsgd
 from refsgd import VSGD, Moments
 
 RULES = [VSGD(), VSGD(faithful=True)]
-SCALE_OF_WRONG_TYPE = pytest.mark.xfail(
-    strict=True, reason="the scale of a step becomes a float64 of NumPy's, which makes float32 probes float64"
-)
 both_rules = pytest.mark.parametrize("rule", RULES, ids=["default", "published"])
 
 
@@ -278,8 +275,9 @@ def test_no_limit_of_outliers_is_silent_without_noise(backend):
 
 
 @settings(max_examples=15)
-@given(exponent=st.integers(-100, 100), n=st.sampled_from([1, 3]), seed=st.integers(0, 1000))
+@given(exponent=st.integers(-50, 100), n=st.sampled_from([1, 3]), seed=st.integers(0, 1000))
 def test_unit_of_the_loss_changes_no_bit(backend, exponent, n, seed):
+    """As long as the scale of a step is below 2**62, its limit."""
     samples, x0, factor = draws(40, n, 5, seed), np.linspace(-2, 3, 5), 2.0**exponent
     plain, scaled = (VSGD().start(x0, backend=backend) for _ in range(2))
     xs = drive(plain, samples)
@@ -326,9 +324,7 @@ def test_permuted_parameters_give_the_permuted_trajectory(backend, rule):
 @both_rules
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (5, 37), (1, 4100), (2, 4100)])
-def test_backends_agree_to_the_last_bit(backend, rule, dtype, n, d, request):
-    if backend != "numpy" and not rule.faithful and dtype == np.float32:
-        request.applymarker(SCALE_OF_WRONG_TYPE)
+def test_backends_agree_to_the_last_bit(backend, rule, dtype, n, d):
     samples = draws(100 if d < 100 else 25, n, d, dtype=dtype)
     x0 = np.linspace(-2, 3, d, dtype=dtype)
     reference = rule.start(x0, backend="numpy")
@@ -480,7 +476,6 @@ def test_start_leaves_x_alone_and_rates_at_zero(backend, rule):
     assert (run.x != np.linspace(-2.0, 3.0, 4)).all()
 
 
-@pytest.mark.xfail(strict=True, reason="the scale of a probe, 0 after such a start, only ever doubles")
 @pytest.mark.parametrize("x0", [0.0, 0.5])
 def test_start_without_any_gradient_is_overcome(x0):
     run = VSGD().start(np.full(2, x0))
@@ -512,9 +507,7 @@ def test_minibatches_may_change_in_size(rule):
 
 @both_rules
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_saved_run_goes_on_to_the_last_bit(backend, rule, dtype, request):
-    if backend == "numpy" and not rule.faithful and dtype == np.float32:
-        request.applymarker(SCALE_OF_WRONG_TYPE)
+def test_saved_run_goes_on_to_the_last_bit(backend, rule, dtype):
     samples, x0 = draws(35, 3, 5, dtype=dtype), np.linspace(-2, 3, 5, dtype=dtype)
     straight = rule.start(x0, backend=backend)
     saved = []
@@ -710,11 +703,6 @@ def test_gradient_whose_square_overflows_is_named(backend, n, dtype, large):
     assert run.n_steps == 0
 
 
-@pytest.mark.xfail(
-    raises=(RuntimeWarning, FloatingPointError),
-    strict=True,
-    reason="the square of the scale of a step overflows",
-)
 @pytest.mark.parametrize(("dtype", "factor"), [(np.float32, 1e-24), (np.float64, 1e-170)])
 def test_squares_that_vanish_are_no_trouble(backend, dtype, factor):
     """Squares of gradients and curvatures are 0: numbers stay finite, and there is no warning."""

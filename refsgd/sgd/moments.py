@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from .. import kernels
 from .._config import backend_name
 from .._errors import message
-from .._validation import float_array
+from .._validation import float_array, integer
+from ..kernels.contract import Kernels
 
 
 class Moments(NamedTuple):
@@ -77,3 +79,63 @@ class Moments(NamedTuple):
         mean = self.mean + share * (other.mean - self.mean)
         mean_sq = self.mean_sq + share * (other.mean_sq - self.mean_sq)
         return Moments(total, mean, mean_sq)
+
+
+@np.errstate(all="ignore")
+def checked_moments(
+    name: str, gradient: Any, x: NDArray[Any], backend: Kernels, out: NDArray[Any], step: int
+) -> Moments:
+    """The moments of what a user gave for a gradient at ``x``, in the dtype of ``x``.
+
+    ``out`` (2, d) is written to where there are rows to average.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the gradient has a wrong type, dtype or shape.
+    FloatingPointError
+        If it is not finite, or so large that its square is not.
+    """
+    if isinstance(gradient, tuple):
+        if len(gradient) not in (2, 3):
+            must = "have the fields n_samples, mean and mean_sq of Moments"
+            raise ValueError(message(name, must, f"a tuple of {len(gradient)}", "pass Moments or an array"))
+        n, mean, mean_sq = Moments(*gradient)
+        n = integer(f"n_samples of {name}", n, minimum=1)
+        given = {"mean": mean} if mean_sq is None else {"mean": mean, "mean_sq": mean_sq}
+        parts = [float_array(f"{part} of {name}", given[part], x.shape, finite=False) for part in given]
+        moments = Moments(n, *(part.astype(x.dtype, copy=False) for part in parts))
+    else:
+        rows = float_array(name, gradient, ("n", x.size), finite=False, remedy="pass one row per sample")
+        rows = rows.astype(x.dtype, copy=False)
+        if len(rows) == 0:
+            raise ValueError(message(name, "have at least one row", rows.shape, "drop empty minibatches"))
+        if len(rows) == 1:
+            moments = Moments(1, rows[0])
+        else:
+            backend.moments(rows, *out)
+            moments = Moments(len(rows), *out)
+    if not math.isfinite(np.dot(moments.mean, moments.mean)):
+        raise FloatingPointError(not_finite(name, moments.mean, step))
+    if moments.mean_sq is not None and not math.isfinite(moments.mean_sq.sum()):
+        raise FloatingPointError(not_finite(name, moments.mean_sq, step))
+    return moments
+
+
+def squares(moments: Moments) -> NDArray[Any]:
+    """The mean square, which for a single sample is the square of the mean."""
+    return moments.mean * moments.mean if moments.mean_sq is None else moments.mean_sq
+
+
+def not_finite(name: str, array: NDArray[Any], step: int) -> str:
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        got = f"{bad.size} of {array.size} entries that are not (first: index {bad[0]}, {array[bad[0]]})"
+    else:
+        got = f"a largest entry of {np.abs(array).max():.3g}"
+    return message(
+        name,
+        f"be finite, and its square too, at step {step}",
+        got,
+        "check the gradient function and the data for overflow and NaN",
+    )

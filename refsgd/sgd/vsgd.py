@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .. import kernels
 from .._config import backend_name
 from .._errors import message
-from .._validation import float_array, integer
+from .._validation import float_array
 from ..kernels import reference
 from ..kernels.contract import n_blocks
 from .averages import (
@@ -26,7 +26,7 @@ from .averages import (
     start_average_curvature,
 )
 from .curvature import PUBLISHED_SCALE, StepScale, global_curvature
-from .moments import Moments
+from .moments import Moments, checked_moments, squares
 from .rates import rates
 
 CHECKPOINT_VERSION = 1
@@ -280,30 +280,8 @@ class Run:
             return None
         return [np.ascontiguousarray(gradient, dtype=self.x.dtype) for gradient in gradients]
 
-    @np.errstate(all="ignore")
     def _moments(self, name: str, gradient: Any, out: NDArray[Any]) -> Moments:
-        """Checked moments of what the user gave, in the dtype of x, where too large a value is infinite."""
-        d, dtype = self.x.size, self.x.dtype
-        if isinstance(gradient, tuple):
-            n, mean, mean_sq = Moments(*gradient)
-            n = integer(f"n_samples of {name}", n, minimum=1)
-            given = {"mean": mean} if mean_sq is None else {"mean": mean, "mean_sq": mean_sq}
-            parts = [float_array(f"{part} of {name}", given[part], (d,), finite=False) for part in given]
-            moments = Moments(n, *(part.astype(dtype, copy=False) for part in parts))
-        else:
-            rows = float_array(name, gradient, ("n", d), finite=False, remedy="pass one row per sample")
-            rows = rows.astype(dtype, copy=False)
-            if len(rows) == 0:
-                raise ValueError(message(name, "have at least one row", rows.shape, "drop empty minibatches"))
-            if len(rows) == 1:
-                moments = Moments(1, rows[0])
-            else:
-                self.kernels.moments(rows, *out)
-                moments = Moments(len(rows), *out)
-        for array in moments[1:]:
-            if array is not None and not math.isfinite(np.dot(array, array)):
-                raise FloatingPointError(not_finite(name, array, self.n_steps))
-        return moments
+        return checked_moments(name, gradient, self.x, self.kernels, out, self.n_steps)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that a run needs to go on, as plain arrays, for example for ``np.savez``.
@@ -372,25 +350,6 @@ class Run:
             array[:] = saved[name]
         self.n_steps, self.n_samples, self.batch_size = map(int, saved["counters"])
         self.step_scale = StepScale(*map(float, saved["step_scale"]))
-
-
-def squares(moments: Moments) -> NDArray[Any]:
-    """The mean square, which for a single sample is the square of the mean."""
-    return moments.mean * moments.mean if moments.mean_sq is None else moments.mean_sq
-
-
-def not_finite(name: str, array: NDArray[Any], step: int) -> str:
-    bad = np.flatnonzero(~np.isfinite(array))
-    if bad.size:
-        got = f"{bad.size} of {array.size} entries that are not (first: index {bad[0]}, {array[bad[0]]})"
-    else:
-        got = f"a largest entry of {np.abs(array).max():.3g}"
-    return message(
-        name,
-        f"be finite, and its square too, at step {step}",
-        got,
-        "check the gradient function and the data for overflow and NaN",
-    )
 
 
 #: Rules by name.
