@@ -25,21 +25,19 @@ TASKS = [
 ]
 
 
-def rates(power=0.75, error=True, prior=True):
-    """`reference.robust_rates` with another power of rho, or with a part of H**2 left out."""
+def rates(power=0.75, error=True):
+    """`reference.robust_rates` with another power of rho, or without the error in H**2."""
 
-    def variant(h_avg, h2_avg, tau_inv, rho, scale, lipschitz):
+    def variant(h_avg, h2_avg, tau_inv, rho, scale):
         curv2 = h_avg**2
         if error:
             curv2 = curv2 + reference.variance(h2_avg, h_avg) * tau_inv
-        if prior:
-            curv2 = curv2 + (lipschitz * tau_inv) ** 2
         return np.where(curv2 > 0, rho**power / np.sqrt(np.where(curv2 > 0, curv2, 1)), rho**power * scale)
 
     return variant
 
 
-def published_curvature(h_avg, h2_avg, tau_inv, rho, scale, lipschitz):
+def published_curvature(h_avg, h2_avg, tau_inv, rho, scale):
     return np.abs(h_avg) / np.where(h2_avg > 0, h2_avg, 1) * rho**0.75
 
 
@@ -48,7 +46,6 @@ VARIANTS = {
     "rate ~ rho (the greedy power)": (rates(power=1), refsgd.VSGD()),
     "rate ~ sqrt(rho)": (rates(power=0.5), refsgd.VSGD()),
     "without the error of h_avg": (rates(error=False), refsgd.VSGD()),
-    "without the prior L / tau": (rates(prior=False), refsgd.VSGD()),
     "curvature h2_avg / h_avg, as published": (published_curvature, refsgd.VSGD()),
     "without outlier detection": (reference.robust_rates, refsgd.VSGD(outliers=None)),
     "faithful": (reference.robust_rates, refsgd.VSGD(faithful=True)),

@@ -35,18 +35,18 @@ int refsgd_probe_f64(double *state, size_t width, size_t d, double scale, double
 /* one vSGD step from the moments of a minibatch of n samples */
 int refsgd_step_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,
                     const float *curv, const float *curv_sq, double n, double limit_grad, double limit_curv,
-                    double scale, double lipschitz, int faithful, int threads);
+                    double scale, int faithful, int threads);
 int refsgd_step_f64(double *state, size_t width, size_t d, const double *grad, const double *grad_sq,
                     const double *curv, const double *curv_sq, double n, double limit_grad, double limit_curv,
-                    double scale, double lipschitz, int faithful, int threads);
+                    double scale, int faithful, int threads);
 
 /* the same with the curvature by finite differences; grad_sq == NULL: grad * grad, a single sample */
 int refsgd_step_fd_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,
                        const float *probe_grad, double n, double limit_grad, double limit_curv, double scale,
-                       double lipschitz, int faithful, double *sums, int threads);
+                       int faithful, double *sums, int threads);
 int refsgd_step_fd_f64(double *state, size_t width, size_t d, const double *grad, const double *grad_sq,
                        const double *probe_grad, double n, double limit_grad, double limit_curv, double scale,
-                       double lipschitz, int faithful, double *sums, int threads);
+                       int faithful, double *sums, int threads);
 
 /* the roof: in place, as many streams as step_fd online (2 reads, 6 updates), trivial arithmetic */
 int refsgd_twin_f32(float *state, size_t width, size_t d, const float *grad, const float *probe_grad,

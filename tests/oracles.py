@@ -184,7 +184,7 @@ class Default(Oracle):
         forget(p, g, g2, h, h**2)
         total = p.g2_avg + (n - 1) * p.g_avg**2
         rho = min(n * p.g_avg**2 / total, 1.0) if total > 0 else 0.0
-        doubt = max(p.h2_avg - p.h_avg**2, 0.0) / p.tau + (self.lipschitz / p.tau) ** 2
+        doubt = max(p.h2_avg - p.h_avg**2, 0.0) / p.tau
         curvature = math.sqrt(p.h_avg**2 + doubt)
         p.rate = rho**0.75 / curvature if curvature > 0 else rho**0.75 * self.scale
         p.tau = max((1 - rho) * p.tau + 1, 1.0)

@@ -57,7 +57,7 @@ class Problem:
         """An online step with the curvature by finite differences, as `refsgd.Run` calls it."""
         scale = -1.0 if faithful else 0.3
         table.step_fd(
-            self.buffer, self.grad, None, self.probe_grad, 1, 4.0, 4.0, scale, 2.0, faithful, self.sums
+            self.buffer, self.grad, None, self.probe_grad, 1, 4.0, 4.0, scale, faithful, self.sums
         )
 
     def twin(self) -> None:

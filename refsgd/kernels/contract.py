@@ -57,7 +57,7 @@ class Step(Protocol):
     """One step from the moments of a minibatch of ``n`` samples; updates ``state`` in place.
 
     ``limit_grad`` and ``limit_curv`` multiply a variance to give the square beyond which a value is an
-    outlier. ``scale`` and ``lipschitz`` are the global step scale and curvature of `refsgd.sgd.curvature`.
+    outlier. ``scale`` is the global step scale of `refsgd.sgd.curvature`.
     """
 
     def __call__(
@@ -71,7 +71,6 @@ class Step(Protocol):
         limit_grad: float,
         limit_curv: float,
         scale: float,
-        lipschitz: float,
         faithful: bool,
     ) -> None: ...
 
@@ -93,7 +92,6 @@ class StepFD(Protocol):
         limit_grad: float,
         limit_curv: float,
         scale: float,
-        lipschitz: float,
         faithful: bool,
         sums: Array,
     ) -> None: ...

@@ -83,7 +83,6 @@ def update(  # type: ignore[no-untyped-def]
     limit_g,
     limit_h,
     scale,
-    lip,
     faithful,
 ):
     """The step below the curvature. Scalars have the dtype of x; a square that is None is computed."""
@@ -112,8 +111,7 @@ def update(  # type: ignore[no-untyped-def]
             rate = ha / (h2a if h2a > 0 else one) * rho
             forget = square / (g2a if g2a > 0 else one)
         else:
-            doubt = lip * tau_inv
-            curv2 = ha * ha + max(h2a - ha * ha, zero) * tau_inv + doubt * doubt
+            curv2 = ha * ha + max(h2a - ha * ha, zero) * tau_inv
             gain = rho * math.sqrt(rho)
             known = gain / (curv2 if curv2 > 0 else one)
             rate = math.sqrt(known if curv2 > 0 else gain * (scale * scale))
@@ -136,16 +134,15 @@ def step(
     limit_grad: float,
     limit_curv: float,
     scale: float,
-    lipschitz: float,
     faithful: bool,
 ) -> None:
     real = state.dtype.type
     x, g, g2, h, h2, tau = state[0], state[1], state[2], state[3], state[4], state[5]
     limit_g, limit_h = real(limit_grad), real(limit_curv)
-    s, lip, d = real(scale), real(lipschitz), grad.size
+    s, d = real(scale), grad.size
     update(
         x[:d], g[:d], g2[:d], h[:d], h2[:d], tau[:d],
-        grad, grad_sq, curv, curv_sq, real(n), limit_g, limit_h, s, lip, faithful,
+        grad, grad_sq, curv, curv_sq, real(n), limit_g, limit_h, s, faithful,
     )  # fmt: skip
 
 
@@ -191,13 +188,12 @@ def step_fd(
     limit_grad: float,
     limit_curv: float,
     scale: float,
-    lipschitz: float,
     faithful: bool,
     sums: Array,
 ) -> None:
     real = state.dtype.type
     limit_g, limit_h = real(limit_grad), real(limit_curv)
-    s, lip, eps = real(scale), real(lipschitz), real(WIDEN * np.finfo(state.dtype).eps)
+    s, eps = real(scale), real(WIDEN * np.finfo(state.dtype).eps)
     largest = real(MAX_CURV_F32 if state.itemsize == 4 else MAX_CURV_F64)
     scratch = np.empty((3, BLOCK), state.dtype)
     for block in range(sums.shape[0]):
@@ -208,7 +204,7 @@ def step_fd(
         secants(x, g_avg, grad[i:j], probe_grad[i:j], s, eps, largest, faithful, curv, delta2, diff2)
         update(
             x, g_avg, state[2, i:j], state[3, i:j], state[4, i:j], tau,
-            grad[i:j], g2, curv, None, real(n), limit_g, limit_h, s, lip, faithful,
+            grad[i:j], g2, curv, None, real(n), limit_g, limit_h, s, faithful,
         )  # fmt: skip
         sums[block, 0], sums[block, 1], sums[block, 2] = block_sum(delta2), block_sum(diff2), block_sum(tau)
 

@@ -77,13 +77,12 @@ def step(
     limit_grad: float,
     limit_curv: float,
     scale: float,
-    lipschitz: float,
     faithful: bool,
 ) -> None:
     ctype, function = _STEP[state.dtype]
     inputs = [_buffer(ctype, array) for array in (grad, grad_sq, curv, curv_sq)]
     rows = _buffer(ctype, state, True)
-    scalars = n, limit_grad, limit_curv, scale, lipschitz, faithful
+    scalars = n, limit_grad, limit_curv, scale, faithful
     _check(function(rows, state.shape[1], grad.size, *inputs, *scalars, _threads))
 
 
@@ -96,7 +95,6 @@ def step_fd(
     limit_grad: float,
     limit_curv: float,
     scale: float,
-    lipschitz: float,
     faithful: bool,
     sums: Array,
 ) -> None:
@@ -104,7 +102,7 @@ def step_fd(
     squares = ffi.NULL if grad_sq is None else _buffer(ctype, grad_sq)
     inputs = _buffer(ctype, grad), squares, _buffer(ctype, probe_grad)
     rows, out = _buffer(ctype, state, True), _buffer("double[]", sums, True)
-    scalars = n, limit_grad, limit_curv, scale, lipschitz, faithful
+    scalars = n, limit_grad, limit_curv, scale, faithful
     _check(function(rows, state.shape[1], grad.size, *inputs, *scalars, out, _threads))
 
 

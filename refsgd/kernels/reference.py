@@ -58,7 +58,7 @@ def faithful_rates(h_avg: Array, h2_avg: Array, rho: Array) -> Array:
 
 
 def robust_rates(
-    h_avg: Array, h2_avg: Array, tau_inv: Array, rho: Array, scale: float, lipschitz: float
+    h_avg: Array, h2_avg: Array, tau_inv: Array, rho: Array, scale: float
 ) -> Array:
     """rho**(3/4) / H, with H an estimate of the curvature that is cautious while little is known.
 
@@ -67,8 +67,7 @@ def robust_rates(
     right for one step of a known diagonal curvature, and decays as 1/t under noise; where curvature is an
     over-estimate 1/t stalls, and t**(-3/4) does not (docs/departures.md).
     """
-    doubt = lipschitz * tau_inv
-    curv2 = h_avg * h_avg + variance(h2_avg, h_avg) * tau_inv + doubt * doubt
+    curv2 = h_avg * h_avg + variance(h2_avg, h_avg) * tau_inv
     gain = rho * np.sqrt(rho)
     return np.sqrt(np.where(curv2 > 0, gain / np.where(curv2 > 0, curv2, 1), gain * (scale * scale)))
 
@@ -88,11 +87,10 @@ def step(
     limit_grad: float,
     limit_curv: float,
     scale: float,
-    lipschitz: float,
     faithful: bool,
 ) -> None:
     x, g_avg, g2_avg, h_avg, h2_avg, tau = state[:, : grad.size]
-    scale, lipschitz = grad.dtype.type(scale), grad.dtype.type(lipschitz)
+    scale = grad.dtype.type(scale)
 
     # where a limit is infinite and a variance 0, their product is NaN and compares as no outlier
     is_outlier = (grad - g_avg) ** 2 > limit_grad * variance(g2_avg, g_avg)
@@ -110,7 +108,7 @@ def step(
         rate = faithful_rates(h_avg, h2_avg, rho)
         forget = g_avg * g_avg / np.where(g2_avg > 0, g2_avg, 1)
     else:
-        rate = robust_rates(h_avg, h2_avg, tau_inv, rho, scale, lipschitz)
+        rate = robust_rates(h_avg, h2_avg, tau_inv, rho, scale)
         forget = rho  # [2] forgets by g_avg**2 / g2_avg, as if each minibatch were one sample
     tau[:] = np.maximum((1 - forget) * tau + 1, 1)
     moved = x - rate * grad
@@ -134,7 +132,6 @@ def step_fd(
     limit_grad: float,
     limit_curv: float,
     scale: float,
-    lipschitz: float,
     faithful: bool,
     sums: Array,
 ) -> None:
@@ -147,7 +144,7 @@ def step_fd(
     if grad_sq is None:
         grad_sq = grad * grad
     curv_sq = curv * curv
-    step(state, grad, grad_sq, curv, curv_sq, n, limit_grad, limit_curv, scale, lipschitz, faithful)
+    step(state, grad, grad_sq, curv, curv_sq, n, limit_grad, limit_curv, scale, faithful)
     for column, values in enumerate((delta * delta, diff * diff, state[5, : grad.size])):
         sums[:, column] = block_sums(values)
 

@@ -23,5 +23,5 @@ def rates(state: State, step_scale: StepScale, n_samples: int, faithful: bool) -
     rho = reference.signal_share(state.g_avg, state.g2_avg, n_samples)
     if faithful:
         return reference.faithful_rates(state.h_avg, state.h2_avg, rho)
-    scale, lipschitz = map(state.x.dtype.type, step_scale)
-    return reference.robust_rates(state.h_avg, state.h2_avg, 1 / state.tau, rho, scale, lipschitz)
+    scale = state.x.dtype.type(step_scale.scale)
+    return reference.robust_rates(state.h_avg, state.h2_avg, 1 / state.tau, rho, scale)

@@ -260,8 +260,12 @@ class Run:
         return (np.abs(curv) if self.rule.faithful else curv), curv * curv, curvature
 
     def _step(self, here: Moments, probe: Moments, rows: list[NDArray[Any]] | None) -> None:
-        scale, lipschitz = self.step_scale
-        scalars = here.n_samples, *self.rule.limits(here.n_samples), scale, lipschitz, self.rule.faithful
+        scalars = (
+            here.n_samples,
+            *self.rule.limits(here.n_samples),
+            self.step_scale.scale,
+            self.rule.faithful,
+        )
         if rows is not None and here.n_samples > 1:
             curv, curv_sq, _ = self._curvature(here, probe, rows)
             self.kernels.step(self._buffer, here.mean, squares(here), curv, curv_sq, *scalars)
