@@ -14,11 +14,20 @@ from ._config import BACKENDS, show_backends, use_backend
 from ._errors import BackendError
 from .experiments import demo
 
+PICTURES = (".png", ".pdf", ".svg")
+
 
 def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {number}")
     return number
 
 
@@ -37,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("--model", choices=demo.MODELS, default="tanh", help="hidden units, or softmax for a linear model")
     add("--epochs", type=positive, default=20, help="passes over the training data")
     add("--batch-size", type=positive, default=10, metavar="N", help="samples a minibatch")
-    add("--seed", type=int, default=0, help="of the start and of the order of samples")
+    add("--seed", type=not_negative, default=0, help="of the start and of the order of samples")
     add("--data", metavar="DIR", help="a folder with MNIST's IDX files instead of the bundled 8x8 digits")
     add("--plot", metavar="FILE", help="write a picture (.png, .pdf, .svg); needs matplotlib")
     add("--backend", choices=BACKENDS, help="kernels to use, else REFSGD_BACKEND, else auto")
@@ -54,6 +63,10 @@ def run_demo(options: argparse.Namespace) -> None:
             raise ValueError('--plot needs matplotlib; pip install "refsgd[plot]", or leave --plot out.')
         if not Path(options.plot).absolute().parent.is_dir():
             raise ValueError(f"--plot must name a file in an existing folder, got {options.plot}; create it.")
+        if Path(options.plot).suffix not in PICTURES:
+            raise ValueError(
+                f"--plot must end in one of {', '.join(PICTURES)}, got {options.plot}; rename it."
+            )
     use_backend(options.backend)
     data = datasets.load_mnist(options.data) if options.data else datasets.load_digits()
     model = demo.make_model(options.model, data.X_train.shape[1])

@@ -132,7 +132,6 @@ def test_plot_without_matplotlib_is_refused_before_training(capsys, monkeypatch)
     assert 'pip install "refsgd[plot]"' in capsys.readouterr().err
 
 
-@pytest.mark.xfail(strict=True, reason="found out by matplotlib after training")
 def test_plot_of_an_unknown_format_is_refused_before_training(capsys, monkeypatch, tmp_path):
     pytest.importorskip("matplotlib")
     trained = []

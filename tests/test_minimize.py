@@ -320,11 +320,6 @@ def test_state_of_a_run_that_failed_can_be_resumed():
     assert (run.x != res.x).all()
 
 
-@pytest.mark.xfail(
-    raises=(NumericalWarning, AssertionError),
-    strict=True,
-    reason="both points get the same memory: no curvature is seen, and steps grow without bound",
-)
 def test_gradient_may_be_written_to_the_same_array_each_time():
     out = np.empty((1, 2))
 

@@ -56,9 +56,7 @@ class Problem:
     def step(self, table: Kernels, faithful: bool = False) -> None:
         """An online step with the curvature by finite differences, as `refsgd.Run` calls it."""
         scale = -1.0 if faithful else 0.3
-        table.step_fd(
-            self.buffer, self.grad, None, self.probe_grad, 1, 4.0, 4.0, scale, faithful, self.sums
-        )
+        table.step_fd(self.buffer, self.grad, None, self.probe_grad, 1, 4.0, 4.0, scale, faithful, self.sums)
 
     def twin(self) -> None:
         """The memory roof of `step`: the same streams, trivial arithmetic. On a copy, as its values grow."""

@@ -35,6 +35,7 @@ def moments(rows: Array, mean: Array, mean_sq: Array) -> None:
 def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Array, mean_sq: Array) -> None:
     n, d = rows.shape
     size = mean.dtype.type(n)
+    largest = mean.dtype.type(MAX_CURV_F32 if mean.itemsize == 4 else MAX_CURV_F64)
     mean[:] = 0
     mean_sq[:] = 0
     for begin in range(0, d, BLOCK):
@@ -46,8 +47,8 @@ def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Arra
                 mean_sq[i] += diff * diff
     for i in range(d):
         delta = abs(x[i] - point[i])
-        mean[i] = mean[i] / size / delta if delta > 0 else 0
-        mean_sq[i] = mean_sq[i] / size / delta / delta if delta > 0 else 0
+        mean[i] = min(mean[i] / size / delta, largest) if delta > 0 else 0
+        mean_sq[i] = min(mean_sq[i] / size / delta / delta, largest * largest) if delta > 0 else 0
 
 
 @inline

@@ -9,6 +9,8 @@ Where the default departs from the printed rule, a comment says so; ``faithful``
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .contract import BLOCK, LANES, MAX_CURV_EXPONENT, WIDEN, Array, Kernels, n_blocks
@@ -28,8 +30,10 @@ def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Arra
     moments(np.abs(rows - probe_rows), mean, mean_sq)
     delta = np.abs(x - point)
     moved = np.where(delta > 0, delta, 1)
-    mean[:] = np.where(delta > 0, mean / moved, 0)
-    mean_sq[:] = np.where(delta > 0, mean_sq / moved / moved, 0)
+    largest = max_curv(x.dtype)
+    with np.errstate(over="ignore"):
+        mean[:] = np.minimum(np.where(delta > 0, mean / moved, 0), largest)
+        mean_sq[:] = np.minimum(np.where(delta > 0, mean_sq / moved / moved, 0), largest * largest)
 
 
 def probe_point(x: Array, g_avg: Array, scale: float) -> Array:
@@ -57,9 +61,7 @@ def faithful_rates(h_avg: Array, h2_avg: Array, rho: Array) -> Array:
     return h_avg / np.where(h2_avg > 0, h2_avg, 1) * rho
 
 
-def robust_rates(
-    h_avg: Array, h2_avg: Array, tau_inv: Array, rho: Array, scale: float
-) -> Array:
+def robust_rates(h_avg: Array, h2_avg: Array, tau_inv: Array, rho: Array, scale: float) -> Array:
     """rho**(3/4) / H, with H an estimate of the curvature that is cautious while little is known.
 
     H**2 = h_avg**2 + var(h)/tau + (lipschitz/tau)**2: the squared mean, the squared error of that mean, and
@@ -119,8 +121,11 @@ def secant(diff: Array, delta: Array) -> Array:
     """Curvature by finite differences, 0 where the probe did not move."""
     with np.errstate(over="ignore"):
         curv = np.where(delta != 0, diff / np.where(delta != 0, delta, 1), 0)
-    largest = np.ldexp(diff.dtype.type(1), MAX_CURV_EXPONENT[diff.dtype.name])
-    return np.clip(curv, -largest, largest)
+    return np.clip(curv, -max_curv(diff.dtype), max_curv(diff.dtype))
+
+
+def max_curv(dtype: np.dtype[Any]) -> Any:
+    return np.ldexp(dtype.type(1), MAX_CURV_EXPONENT[dtype.name])
 
 
 def step_fd(

@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.contract import MAX_CURV_EXPONENT
+
 #: The first probe moves the largest coordinate by this share of max(1, |x|): small, and far above rounding.
 FIRST_PROBE = 1e-3
 
 #: Where no curvature is seen, probes lengthen up to this distance and no farther.
 LONGEST_PROBE = 1e6
-
-#: No scale is larger, so that its square stays finite in float32.
-LARGEST_SCALE = 2.0**62
 
 #: The published probe x + g_avg: a scale that never changes.
 PUBLISHED_SCALE = -1.0
@@ -38,7 +37,7 @@ class StepScale(NamedTuple):
         """The scale of the very first probe; 0 while every gradient has been 0."""
         steepest = float(np.abs(g_avg).max())
         reach = FIRST_PROBE * max(1.0, float(np.abs(x).max()))
-        return cls(min(reach / steepest, LARGEST_SCALE) if steepest > 0 else 0.0)
+        return cls(reach / steepest if steepest > 0 else 0.0)
 
     def search(self, curvature: float, count: int) -> StepScale:
         """During the start: probe next where this curvature says, but at most twice as far.
@@ -46,13 +45,13 @@ class StepScale(NamedTuple):
         A first probe that meets hardly any curvature, as at a point of inflection, would else send the next
         out of sight.
         """
-        scale = min(1 / curvature if curvature > 0 else math.inf, 2 * self.scale, LARGEST_SCALE)
+        scale = min(1 / curvature if curvature > 0 else math.inf, 2 * self.scale)
         return StepScale(scale, self.lipschitz + (curvature - self.lipschitz) / count)
 
     def settle(self) -> StepScale:
         """At the end of the start: the scale of the mean curvature seen."""
         scale = 1 / self.lipschitz if self.lipschitz > 0 else self.scale
-        return StepScale(min(scale, LARGEST_SCALE), self.lipschitz)
+        return StepScale(scale, self.lipschitz)
 
     def follow(self, curvature: float, distance: float, memory: float) -> StepScale:
         """After a step: average over ``memory`` steps; the scale changes by at most a factor of 2 a step.
@@ -61,9 +60,14 @@ class StepScale(NamedTuple):
         kink however far it is.
         """
         lipschitz = self.lipschitz + (curvature - self.lipschitz) / max(memory, 1.0)
-        largest = self.scale * 2 if distance < LONGEST_PROBE else self.scale
+        may_grow = curvature > 0 or distance < LONGEST_PROBE
+        largest = self.scale * 2 if may_grow else self.scale
         scale = 1 / lipschitz if lipschitz > 0 else math.inf
-        return StepScale(min(max(scale, self.scale / 2), largest, LARGEST_SCALE), lipschitz)
+        return StepScale(min(max(scale, self.scale / 2), largest), lipschitz)
+
+    def bounded(self, dtype: np.dtype[Any]) -> StepScale:
+        """Small enough that in ``dtype`` its square stays finite."""
+        return self._replace(scale=min(self.scale, math.ldexp(1.0, MAX_CURV_EXPONENT[dtype.name])))
 
 
 def global_curvature(distance: float, difference: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import itertools
 import math
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from .._errors import NumericalWarning, message
 from .._validation import choice, integer
 from ..progress import bar
+from .moments import share_memory
 from .vsgd import PRESETS, VSGD, Run
 
 if TYPE_CHECKING:
@@ -105,14 +107,17 @@ def minimize(
     )
     report = reporter(callback, run)
     njev = 0
+
+    def counted(*args: Any) -> Any:
+        nonlocal njev
+        njev += 1
+        return grad(*args)
+
     status, why = FINISHED, "the epochs or steps asked for are done"
     with bar(total, "step", show=progress) as shown:
         try:
             for batch in batches:
-                points = run.ask()
-                gradients = [grad(point, *batch) for point in points]
-                njev += len(points)
-                run.tell(gradients)
+                run.tell(evaluate(counted, run.ask(), batch))
                 shown.update()
                 try:
                     report()
@@ -169,7 +174,7 @@ def iterate(
 
     def steps() -> Iterator[Run]:
         for batch in batches:
-            run.tell([grad(point, *batch) for point in run.ask()])
+            run.tell(evaluate(grad, run.ask(), batch))
             yield run
 
     return steps()
@@ -194,6 +199,8 @@ def prepare(
     if not callable(grad):
         raise TypeError(message("grad", "be callable", repr(grad), "pass a function grad(x, *batch)"))
     arrays, n_rows = data(args)
+    if not arrays and epochs is not None:
+        raise ValueError(message("epochs", "be None where args is empty", epochs, "pass max_iter"))
     if not arrays and max_iter is None:
         raise ValueError(
             message(
@@ -207,6 +214,15 @@ def prepare(
     total = min(s for s in (max_iter, epochs and epochs * steps_an_epoch) if s is not None)
     rng = np.random.default_rng(random_state)
     return run, arrays, itertools.islice(minibatches(arrays, n_rows, batch_size, rng), total), total
+
+
+def evaluate(grad: Callable[..., Any], points: Sequence[NDArray[Any]], batch: Sequence[Any]) -> list[Any]:
+    """Gradients at all points, none of them overwritten by a later call."""
+    gradients = [grad(point, *batch) for point in points]
+    if share_memory(gradients):  # grad writes to the same array each time
+        gradients[1] = copy.deepcopy(gradients[1])
+        gradients[0] = grad(points[0], *batch)
+    return gradients
 
 
 def data(args: Sequence[Any]) -> tuple[list[Any], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,6 +121,16 @@ def checked_moments(
     if moments.mean_sq is not None and not math.isfinite(moments.mean_sq.sum()):
         raise FloatingPointError(not_finite(name, moments.mean_sq, step))
     return moments
+
+
+def share_memory(gradients: Sequence[Any]) -> bool:
+    """Whether two gradients, arrays or moments, overlap in memory."""
+    if len(gradients) < 2:
+        return False
+    first, second = (
+        [a for a in (g if isinstance(g, tuple) else (g,)) if isinstance(a, np.ndarray)] for g in gradients
+    )
+    return any(np.shares_memory(a, b) for a in first for b in second)
 
 
 def squares(moments: Moments) -> NDArray[Any]:

@@ -26,7 +26,7 @@ from .averages import (
     start_average_curvature,
 )
 from .curvature import PUBLISHED_SCALE, StepScale, global_curvature
-from .moments import Moments, checked_moments, squares
+from .moments import Moments, checked_moments, share_memory, squares
 from .rates import rates
 
 CHECKPOINT_VERSION = 1
@@ -203,6 +203,9 @@ class Run:
                     "pass one for each point of ask()",
                 )
             )
+        if share_memory(gradients):
+            must, remedy = "be in memory of their own", "copy the first before you compute the second"
+            raise ValueError(message("gradients", must, "two that overlap", remedy))
         here = self._moments("grad", gradients[0], self._scratch[:2])
         if here.mean_sq is None and here.n_samples > 1:
             raise ValueError(
@@ -227,6 +230,7 @@ class Run:
             self._step(here, probe, rows)
         if self.step_scale.scale == 0:  # until now every gradient was 0
             self.step_scale = StepScale.first(self.x, self.state.g_avg)
+        self.step_scale = self.step_scale.bounded(self.x.dtype)
         self.n_steps += 1
         self.n_samples += here.n_samples
         self.batch_size = here.n_samples
