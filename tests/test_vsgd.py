@@ -425,9 +425,18 @@ def test_strided_moments_are_accepted():
     for c in draws(15, 3, 4):
         n, mean, mean_sq = Moments.from_rows(slopes(runs[0].x - c))
         points = len(runs[0].ask())
-        runs[0].tell([(n, mean, mean_sq)] * points)
-        runs[1].tell([(n, np.repeat(mean, 2)[::2], np.repeat(mean_sq, 3)[::3])] * points)
+        runs[0].tell([(n, mean.copy(), mean_sq.copy()) for _ in range(points)])
+        runs[1].tell([(n, np.repeat(mean, 2)[::2], np.repeat(mean_sq, 3)[::3]) for _ in range(points)])
     assert_same(*runs)
+
+
+def test_gradients_in_one_memory_are_refused():
+    run, untouched = started(4), started(4)
+    out = np.ones((2, 3))
+    for second in (out, out[:], out[::-1], (2, out[0], out[1])):
+        with pytest.raises(ValueError, match=r"gradients must be in memory of their own.*copy the first"):
+            run.tell([out, second])
+    assert_same(run, untouched)
 
 
 @both_rules
