@@ -431,7 +431,7 @@ def test_strided_moments_are_accepted():
 
 
 def test_gradients_in_one_memory_are_refused():
-    run, untouched = started(4), started(4)
+    run, untouched = started(3, 4), started(3, 4)
     out = np.ones((2, 3))
     for second in (out, out[:], out[::-1], (2, out[0], out[1])):
         with pytest.raises(ValueError, match=r"gradients must be in memory of their own.*copy the first"):

@@ -64,10 +64,10 @@ def faithful_rates(h_avg: Array, h2_avg: Array, rho: Array) -> Array:
 def robust_rates(h_avg: Array, h2_avg: Array, tau_inv: Array, rho: Array, scale: float) -> Array:
     """rho**(3/4) / H, with H an estimate of the curvature that is cautious while little is known.
 
-    H**2 = h_avg**2 + var(h)/tau + (lipschitz/tau)**2: the squared mean, the squared error of that mean, and
-    a prior that fades. [2] has h_avg/h2_avg, which rare large curvatures dominate. The power: [1]'s rho is
-    right for one step of a known diagonal curvature, and decays as 1/t under noise; where curvature is an
-    over-estimate 1/t stalls, and t**(-3/4) does not (docs/departures.md).
+    H**2 = h_avg**2 + var(h)/tau: the squared mean and the squared error of that mean. [2] has
+    h_avg/h2_avg, which rare large curvatures dominate. The power: [1]'s rho is right for one step of a known
+    diagonal curvature, and decays as 1/t under noise; where curvature is an over-estimate 1/t stalls, and
+    t**(-3/4) does not (docs/departures.md). Where no curvature was seen the rate is that of the probe.
     """
     curv2 = h_avg * h_avg + variance(h2_avg, h_avg) * tau_inv
     gain = rho * np.sqrt(rho)
