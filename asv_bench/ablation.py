@@ -67,7 +67,7 @@ def main() -> None:
                 train(model, batch_size, seed, data, {epochs}, rule)[epochs] for seed in range(options.seeds)
             ]
             loss, error = np.mean(runs, axis=0)
-            line += f"{f'{loss:.3f} / {error:.1f}':>24s}"
+            line += f"{f'{loss:.2g} / {error:.1f}':>24s}"
         print(line, flush=True)
 
 

@@ -29,7 +29,9 @@ class EpochReport(NamedTuple):
     directions: DirectionReport
 
 
-HEADER = "epoch  train loss  test error  median rate      tau     snr  norm_snr    kappa  95 % interval"
+HEADER = (
+    "epoch  train loss  test error  median rate      tau     snr  norm_snr    kappa  unbiased  95 % interval"
+)
 
 
 def row(report: EpochReport) -> str:
@@ -39,7 +41,8 @@ def row(report: EpochReport) -> str:
     return (
         f"{report.epoch:5d}  {report.train_loss:10.4f}  {100 * report.test_error:8.2f} %"
         f"  {report.rate_quantiles[1]:11.3g}  {report.tau:7.0f}  {directions.snr:6.3f}"
-        f"  {directions.norm_snr:8.3f}  {directions.kappa:7.4g}  {low:.4g} ... {high:.4g}"
+        f"  {directions.norm_snr:8.3f}  {directions.kappa:7.4g}"
+        f"  {directions.kappa_unbiased:8.4g}  {low:.4g} ... {high:.4g}"
     )
 
 
