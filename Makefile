@@ -18,7 +18,8 @@ lint: .venv/with-dev
 	.venv/bin/mypy
 	.venv/bin/python csrc/build_cffi.py --warnings
 
-bench: .venv/with-bench
+# Peers that are not there are named and skipped: .venv/bin/pip install -e ".[bench]" brings them, some gigabytes.
+bench: .venv/with-test
 	.venv/bin/python asv_bench/table.py
 
 docs: .venv/with-docs
