@@ -9,12 +9,15 @@ over seeds. A bar is the most that is allowed; it applies to the 8,000 images.
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 
 import numpy as np
 
 import refsgd
 from refsgd.datasets import load_mnist
 from refsgd.models import MLP, Softmax
+from refsgd.sgd.minimize import minibatches
 
 MODELS = {
     "softmax": Softmax(784, 10),
@@ -39,12 +42,11 @@ def train(model, batch_size, seed, data, epochs, rule):
     """(train loss, test error in %) after each of the ``epochs``."""
     rng = np.random.default_rng(seed)
     run = rule.start(model.init(seed, np.float32))
+    n = len(data.y_train)
+    batches = minibatches([data.X_train, data.y_train], n, batch_size, rng)
     scores = {}
     for epoch in range(1, max(epochs) + 1):
-        order = rng.permutation(len(data.y_train))
-        for begin in range(0, len(order), batch_size):
-            rows = order[begin : begin + batch_size]
-            X, y = data.X_train[rows], data.y_train[rows]
+        for X, y in itertools.islice(batches, math.ceil(n / batch_size)):
             points = run.ask()
             run.tell([model.moments(p, X, y, squares=i == 0) for i, p in enumerate(points)])
         if epoch in epochs:

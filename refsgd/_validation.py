@@ -50,17 +50,22 @@ def float_array(
         wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
         raise ValueError(message(name, f"have shape ({wanted})", array.shape, remedy))
     if finite and not np.isfinite(array).all():
-        bad = np.flatnonzero(~np.isfinite(array.ravel()))
-        raise ValueError(
-            message(
-                name,
-                "be finite",
-                f"{bad.size} of {array.size} entries that are not "
-                f"(first: index {bad[0]}, {array.ravel()[bad[0]]})",
-                "remove or replace them",
-            )
-        )
+        raise ValueError(message(name, "be finite", not_finite_entries(array), "remove or replace them"))
     return np.ascontiguousarray(array)
+
+
+def float_dtype(name: str, value: Any) -> np.dtype[Any]:
+    """Return ``value`` as a dtype if it is float32 or float64."""
+    dtype = np.dtype(value)
+    if dtype not in FLOATS:
+        raise TypeError(message(name, "be float32 or float64", dtype, "choose one of these"))
+    return dtype
+
+
+def not_finite_entries(array: NDArray[Any]) -> str:
+    """How many entries of an array are not finite, and the first of them."""
+    bad = np.flatnonzero(~np.isfinite(array.ravel()))
+    return f"{bad.size} of {array.size} entries that are not (first: index {bad[0]}, {array.ravel()[bad[0]]})"
 
 
 def integer(name: str, value: Any, minimum: int) -> int:

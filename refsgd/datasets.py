@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ._errors import message
-from ._validation import FLOATS
+from ._validation import float_dtype
 
 
 class Dataset(NamedTuple):
@@ -226,9 +226,8 @@ def _read_pair(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.u
 
 def _scaled(images: NDArray[np.uint8], maximum: int, dtype: DTypeLike) -> NDArray[np.floating[Any]]:
     """Return the images as rows ``(n, n_pixels)`` in [0, 1]."""
-    if np.dtype(dtype) not in FLOATS:
-        raise TypeError(message("dtype", "be float32 or float64", np.dtype(dtype), "choose one of these"))
-    X: NDArray[np.floating[Any]] = images.reshape(len(images), math.prod(images.shape[1:])).astype(dtype)
+    real = float_dtype("dtype", dtype)
+    X: NDArray[np.floating[Any]] = images.reshape(len(images), math.prod(images.shape[1:])).astype(real)
     X /= maximum
     return X
 

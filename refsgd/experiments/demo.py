@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ from ..directional import DirectionMonitor, DirectionReport
 from ..models import MLP, Softmax
 from ..progress import bar
 from ..sgd import VSGD
+from ..sgd.minimize import minibatches
 
 MODELS = ("tanh", "relu", "softmax")
 HIDDEN_UNITS = 120
@@ -67,21 +70,21 @@ def train(
     run = VSGD().start(model.init(seed, np.float32), backend=backend)
     monitor = DirectionMonitor()
     n = len(data.y_train)
+    batches = minibatches([data.X_train, data.y_train], n, batch_size, rng)
     history: list[EpochReport] = []
     try:
         for epoch in range(1, epochs + 1):
-            order = rng.permutation(n)
             monitor.reset()
             with bar(n, "sample", desc=f"epoch {epoch} of {epochs}") as shown:
-                for begin in range(0, n, batch_size):
-                    rows = order[begin : begin + batch_size]
-                    X, y = data.X_train[rows], data.y_train[rows]
+                for X, y in itertools.islice(batches, math.ceil(n / batch_size)):
                     points = run.ask()
                     moments = [model.moments(p, X, y, squares=p is points[0]) for p in points]
                     monitor.update(moments[0][1])
                     run.tell(moments)
-                    shown.update(len(rows))
-            rates = np.quantile(run.rates[run.rates > 0], [0.1, 0.5, 0.9]) if run.rates.any() else np.zeros(3)
+                    shown.update(len(y))
+            positive = run.rates
+            positive = positive[positive > 0]
+            rates = np.quantile(positive, [0.1, 0.5, 0.9]) if positive.size else np.zeros(3)
             report = EpochReport(
                 epoch,
                 model.loss(run.x, data.X_train, data.y_train),

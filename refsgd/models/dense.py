@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._errors import message
-from .._validation import FLOATS, float_array
+from .._validation import float_array, float_dtype
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Labels: TypeAlias = NDArray[np.signedinteger[Any]]
@@ -164,9 +164,7 @@ class DenseClassifier:
         >>> Logistic(2).init()
         array([0., 0., 0.])
         """
-        if np.dtype(dtype) not in FLOATS:
-            raise TypeError(message("dtype", "be float32 or float64", np.dtype(dtype), "choose one of these"))
-        return np.zeros(self.n_params, dtype)
+        return np.zeros(self.n_params, float_dtype("dtype", dtype))
 
     @quiet
     def losses(self, x: ArrayLike, X: ArrayLike, y: ArrayLike) -> Floats:

@@ -210,7 +210,7 @@ def prepare(
     if epochs is None and max_iter is None:
         epochs = 1
     run = rule.start(x0, backend=backend)
-    steps_an_epoch = math.ceil(n_rows / batch_size) if arrays else 1
+    steps_an_epoch = math.ceil(n_rows / batch_size)
     total = min(s for s in (max_iter, epochs and epochs * steps_an_epoch) if s is not None)
     rng = np.random.default_rng(random_state)
     return run, arrays, itertools.islice(minibatches(arrays, n_rows, batch_size, rng), total), total

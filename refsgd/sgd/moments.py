@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import kernels
 from .._config import backend_name
 from .._errors import message
-from .._validation import float_array, integer
+from .._validation import float_array, integer, not_finite_entries
 from ..kernels.contract import Kernels
 
 
@@ -53,9 +53,7 @@ class Moments(NamedTuple):
         TypeError, ValueError
             If ``rows`` has another dtype, another number of axes, or no row.
         """
-        rows = float_array("rows", rows, ("n", "d"), finite=False, remedy="pass one row per sample")
-        if len(rows) == 0:
-            raise ValueError(message("rows", "have at least one row", rows.shape, "drop empty minibatches"))
+        rows = checked_rows("rows", rows, "d")
         mean, mean_sq = np.empty((2, rows.shape[1]), rows.dtype)
         kernels.load(backend_name(backend)).moments(rows, mean, mean_sq)
         return cls(len(rows), mean, mean_sq)
@@ -80,6 +78,14 @@ class Moments(NamedTuple):
         mean = self.mean + share * (other.mean - self.mean)
         mean_sq = self.mean_sq + share * (other.mean_sq - self.mean_sq)
         return Moments(total, mean, mean_sq)
+
+
+def checked_rows(name: str, rows: Any, d: int | str) -> NDArray[Any]:
+    """Per-sample gradients (n, d) with n >= 1, whatever their values."""
+    rows = float_array(name, rows, ("n", d), finite=False, remedy="pass one row per sample")
+    if len(rows) == 0:
+        raise ValueError(message(name, "have at least one row", rows.shape, "drop empty minibatches"))
+    return rows
 
 
 @np.errstate(all="ignore")
@@ -107,10 +113,7 @@ def checked_moments(
         parts = [float_array(f"{part} of {name}", given[part], x.shape, finite=False) for part in given]
         moments = Moments(n, *(part.astype(x.dtype, copy=False) for part in parts))
     else:
-        rows = float_array(name, gradient, ("n", x.size), finite=False, remedy="pass one row per sample")
-        rows = rows.astype(x.dtype, copy=False)
-        if len(rows) == 0:
-            raise ValueError(message(name, "have at least one row", rows.shape, "drop empty minibatches"))
+        rows = checked_rows(name, gradient, x.size).astype(x.dtype, copy=False)
         if len(rows) == 1:
             moments = Moments(1, rows[0])
         else:
@@ -139,11 +142,8 @@ def squares(moments: Moments) -> NDArray[Any]:
 
 
 def not_finite(name: str, array: NDArray[Any], step: int) -> str:
-    bad = np.flatnonzero(~np.isfinite(array))
-    if bad.size:
-        got = f"{bad.size} of {array.size} entries that are not (first: index {bad[0]}, {array[bad[0]]})"
-    else:
-        got = f"a largest entry of {np.abs(array).max():.3g}"
+    is_finite = np.isfinite(array).all()
+    got = f"a largest entry of {np.abs(array).max():.3g}" if is_finite else not_finite_entries(array)
     return message(
         name,
         f"be finite, and its square too, at step {step}",

@@ -238,30 +238,28 @@ class Run:
     def _start(self, here: Moments, probe: Moments | None, rows: list[NDArray[Any]] | None) -> None:
         step = self.n_steps + 1
         if probe is not None:
-            curv, curv_sq, curvature = self._curvature(here, probe, rows)
+            delta, diff = self.x - self.ask()[1], here.mean - probe.mean
+            if rows is not None:
+                curv, curv_sq = self._per_sample_curvature(rows)
+            else:
+                curv = reference.secant(diff, delta)
+                curv, curv_sq = (np.abs(curv) if self.rule.faithful else curv), curv * curv
             start_average_curvature(self.state, curv, curv_sq, self.n_steps)
-        start_average(self.state, here.mean, squares(here), step)
-        if probe is not None and self.step_scale.scale > 0:
-            self.step_scale = self.step_scale.search(curvature, self.n_steps)
+            if self.step_scale.scale > 0:
+                curvature = global_curvature(float(np.linalg.norm(delta)), float(np.linalg.norm(diff)))
+                self.step_scale = self.step_scale.search(curvature, self.n_steps)
+        start_average(self.state, here.mean, squares(here), step)  # last: the probe was along g_avg
         if step == N_START:
             # [1] suggests d / 10 for the over-estimate, with which the start is 5 to 10 times as slow
             end_start(self.state, max(1.0, self.x.size / 10) if self.rule.faithful else OVERESTIMATE)
             if not self.rule.faithful:
                 self.step_scale = self.step_scale.settle()
 
-    def _curvature(
-        self, here: Moments, probe: Moments, rows: list[NDArray[Any]] | None
-    ) -> tuple[NDArray[Any], NDArray[Any], float]:
-        """Curvature at the probe, its square, and the global curvature."""
-        delta = self.x - self.ask()[1]
-        diff = here.mean - probe.mean
-        curvature = global_curvature(float(np.linalg.norm(delta)), float(np.linalg.norm(diff)))
-        if rows is not None:
-            curv, curv_sq = self._scratch[2:]
-            self.kernels.curvature(rows[0], rows[1], self.x, self._probe, curv, curv_sq)
-            return curv, curv_sq, curvature
-        curv = reference.secant(diff, delta)
-        return (np.abs(curv) if self.rule.faithful else curv), curv * curv, curvature
+    def _per_sample_curvature(self, rows: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Mean and mean square of the absolute curvatures of the samples, at the probe."""
+        curv, curv_sq = self._scratch[2:]
+        self.kernels.curvature(rows[0], rows[1], self.x, self.ask()[1], curv, curv_sq)
+        return curv, curv_sq
 
     def _step(self, here: Moments, probe: Moments, rows: list[NDArray[Any]] | None) -> None:
         scalars = (
@@ -271,7 +269,7 @@ class Run:
             self.rule.faithful,
         )
         if rows is not None and here.n_samples > 1:
-            curv, curv_sq, _ = self._curvature(here, probe, rows)
+            curv, curv_sq = self._per_sample_curvature(rows)
             self.kernels.step(self._buffer, here.mean, squares(here), curv, curv_sq, *scalars)
             return
         grad_sq = here.mean_sq if here.n_samples > 1 else None
