@@ -7,13 +7,17 @@
 #define REFSGD_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* CFFI BEGIN */
-#define REFSGD_ABI_VERSION 1
+#define REFSGD_ABI_VERSION 2
 #define REFSGD_OK 0
 #define REFSGD_LANES 16   /* partial sums a block */
 #define REFSGD_BLOCK 4096 /* columns a block: spans are cut between blocks */
 #define REFSGD_SUMS 3     /* sums a block: |delta|^2, |grad - probe_grad|^2, tau */
+#define REFSGD_DEFAULT 0  /* variants of a step: see kernels/contract.py */
+#define REFSGD_FAITHFUL_FD 1
+#define REFSGD_FAITHFUL_BBPROP 2
 
 const char *refsgd_instruction_set(void);
 int refsgd_has_openmp(void);
@@ -32,13 +36,32 @@ int refsgd_curvature_f64(const double *rows, const double *probe_rows, const dou
 int refsgd_probe_f32(float *state, size_t width, size_t d, double scale, float *point, int threads);
 int refsgd_probe_f64(double *state, size_t width, size_t d, double scale, double *point, int threads);
 
-/* one vSGD step from the moments of a minibatch of n samples */
+/* one vSGD step along `move` from the moments of a minibatch of n samples */
 int refsgd_step_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,
-                    const float *curv, const float *curv_sq, double n, double limit_grad, double limit_curv,
-                    double scale, int faithful, int threads);
+                    const float *curv, const float *curv_sq, const float *move, double n, double limit_grad,
+                    double limit_curv, double scale, int variant, int threads);
 int refsgd_step_f64(double *state, size_t width, size_t d, const double *grad, const double *grad_sq,
-                    const double *curv, const double *curv_sq, double n, double limit_grad, double limit_curv,
-                    double scale, int faithful, int threads);
+                    const double *curv, const double *curv_sq, const double *move, double n, double limit_grad,
+                    double limit_curv, double scale, int variant, int threads);
+
+/* the same for the k parameters at `columns`, of which each has a number of samples of its own */
+int refsgd_step_at_f32(float *state, size_t width, const int64_t *columns, const int64_t *count, size_t k,
+                       const float *grad, const float *grad_sq, const float *curv, const float *curv_sq,
+                       double limit_grad, double limit_curv, double scale, int variant);
+int refsgd_step_at_f64(double *state, size_t width, const int64_t *columns, const int64_t *count, size_t k,
+                       const double *grad, const double *grad_sq, const double *curv, const double *curv_sq,
+                       double limit_grad, double limit_curv, double scale, int variant);
+
+/* sum the nnz entries of sparse rows by column; returns the number of columns; `slots` as in contract.py */
+size_t refsgd_collect_f32(const int64_t *indices, const float *data, size_t nnz, int32_t *slots,
+                          int64_t *columns, int64_t *count, float *total, float *total_sq);
+size_t refsgd_collect_f64(const int64_t *indices, const double *data, size_t nnz, int32_t *slots,
+                          int64_t *columns, int64_t *count, double *total, double *total_sq);
+
+/* add entries to `total` in the columns that were collected */
+int refsgd_add_f32(const int64_t *indices, const float *data, size_t nnz, const int32_t *slots, float *total);
+int refsgd_add_f64(const int64_t *indices, const double *data, size_t nnz, const int32_t *slots,
+                   double *total);
 
 /* the same with the curvature by finite differences; grad_sq == NULL: grad * grad, a single sample */
 int refsgd_step_fd_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,

@@ -220,7 +220,7 @@ def test_step_is_what_the_equations_say(backend: str, dtype: str, faithful: bool
         want = np.array(columns, dtype=float).T
     outlier = (grad - state[G]) ** 2 > limits[0] * (state[G2] - state[G] ** 2)
     assert 5 < outlier.sum() < d - 5
-    kernels.load(backend).step(state, grad, grad_sq, curv, curv_sq, n, *limits, 0.5, faithful)
+    kernels.load(backend).step(state, grad, grad_sq, curv, curv_sq, grad, n, *limits, 0.5, faithful)
     # Some 40 roundings of numbers near 1; a rate can be 10 times its curvature's error.
     tolerance = 400 * np.finfo(dtype).eps
     np.testing.assert_allclose(state, want, rtol=tolerance, atol=tolerance)
@@ -299,7 +299,7 @@ def test_fused_step_is_probe_secant_and_step(
         curv = reference.secant(grad - probe_grad, state[X, :d] - point)
         curv = np.abs(curv) if case.faithful else curv
         grad_sq = grad * grad if grad_sq is None else grad_sq
-        one.step(state, grad, grad_sq, curv, curv * curv, *scalars)
+        one.step(state, grad, grad_sq, curv, curv * curv, grad, *scalars)
 
     got, _ = case.run(composed)
     assert_same_bits(got, expected(case)[0], "state")
@@ -328,7 +328,7 @@ def test_step_from_per_sample_moments_has_the_bits_of_the_reference(
             one.curvature(rows, probe_rows, state[X, :d].copy(), point, *moments[2:])
             # a probe that hardly moves gives infinite curvatures, which are another test's
             np.minimum(moments, np.sqrt(np.finfo(dtype).max) / 8, out=moments)
-            one.step(state, *moments, *scalars)
+            one.step(state, *moments, moments[0], *scalars)
             trace.append(moments.copy())
         return state, np.array(trace)
 
@@ -389,7 +389,7 @@ def test_only_outputs_and_the_first_columns_are_written(backend: str, dtype: str
     one.moments(rows, mean, mean_sq)
     one.curvature(rows, probe_rows, x, point, mean, mean_sq)
     one.step_fd(state, grad, grad_sq, probe_grad, *scalars, sums[:-1])
-    one.step(state, grad, grad * grad, x, x * x, *scalars)
+    one.step(state, grad, grad * grad, x, x * x, grad, *scalars)
 
     for array, copy in zip(inputs, copies, strict=True):
         assert_same_bits(array, copy, "input")
@@ -511,7 +511,7 @@ def test_outlier_lengthens_the_memory_by_one(backend: str, dtype: str, what: str
     far = np.nextafter(np.array(2, dtype), np.array(3, dtype))
     values, zero = np.array([2, far, -far], dtype), np.zeros(3, dtype)
     grad, curv = (values, zero) if what == "grad" else (zero, values)
-    kernels.load(backend).step(state, grad, grad * grad, curv, curv * curv, 1, 4.0, 4.0, 0.5, False)
+    kernels.load(backend).step(state, grad, grad * grad, curv, curv * curv, grad, 1, 4.0, 4.0, 0.5, False)
     average = state[G if what == "grad" else H]
     assert average.tolist() == (values * (np.array(1, dtype) / np.array([4, 5, 5], dtype))).tolist()
 
@@ -520,7 +520,8 @@ def test_outlier_lengthens_the_memory_by_one(backend: str, dtype: str, what: str
 def test_infinite_limits_switch_outliers_off(backend: str, dtype: str) -> None:
     state = np.array([0, 0, 0, 0, 0, 4], dtype).reshape(6, 1)  # inf times a variance of 0 is NaN: no outlier
     grad = np.array([1000], dtype)
-    kernels.load(backend).step(state, grad, grad * grad, grad, grad * grad, 1, math.inf, math.inf, 0.5, False)
+    scalars = 1, math.inf, math.inf, 0.5, False
+    kernels.load(backend).step(state, grad, grad * grad, grad, grad * grad, grad, *scalars)
     assert state[[G, H], 0].tolist() == [250, 250]
 
 
@@ -531,7 +532,7 @@ def test_step_where_no_curvature_was_seen_has_the_rate_of_the_probe(
 ) -> None:
     state = np.array([0, 3, 9, 0, 0, 1], dtype).reshape(6, 1)  # no noise: rho is 1
     grad, zero = np.array([3], dtype), np.zeros(1, dtype)
-    kernels.load(backend).step(state, grad, grad * grad, zero, zero, 1, 4.0, 4.0, 0.25, faithful)
+    kernels.load(backend).step(state, grad, grad * grad, zero, zero, grad, 1, 4.0, 4.0, 0.25, faithful)
     assert state[[X, TAU], 0].tolist() == [x, 1]
 
 
@@ -545,7 +546,7 @@ def test_step_that_would_overflow_is_not_taken(backend: str, dtype: str, faithfu
     state = np.array([2, 1e3, 1e6, h_avg, h2_avg, 4], dtype).reshape(6, 1)
     curv, curv_sq, grads = state[H].copy(), state[H2].copy(), np.array([grad], dtype)
     scalars = 1, math.inf, math.inf, 1.0, faithful
-    kernels.load(backend).step(state, grads, grads * grads, curv, curv_sq, *scalars)
+    kernels.load(backend).step(state, grads, grads * grads, curv, curv_sq, grads, *scalars)
     assert state[X, 0] == 2
     assert np.isfinite(state[H:TAU]).all()
 
@@ -589,7 +590,7 @@ def all_slots(name: str, dtype: str) -> list[Array]:
     one.moments(rows, *moments[:2])
     one.curvature(rows, probe_rows, state[X, : case.d].copy(), point, *moments[2:])
     one.step_fd(fused, grad, None, probe_grad, *case.scalars(1), sums)
-    one.step(stepped, grad, grad * grad, probe_grad, probe_grad * probe_grad, *case.scalars(1))
+    one.step(stepped, grad, grad * grad, probe_grad, probe_grad * probe_grad, grad, *case.scalars(1))
     return [point, *moments, fused, sums, stepped]
 
 

@@ -21,6 +21,11 @@ Array = NDArray[Any]
 LANES = 16
 BLOCK = 4096
 
+#: What ``variant`` of a step says: how curvature becomes a rate.
+DEFAULT = 0  #: ``rho**(3/4) / H`` with an H that is cautious while little is known
+FAITHFUL_FD = 1  #: ``rho * h_avg / h2_avg``: vSGD-fd as printed
+FAITHFUL_BBPROP = 2  #: ``rho / h_avg``: vSGD-l as printed
+
 #: Probe offsets at or below this many units of rounding of ``x`` are widened to it.
 WIDEN = 8
 
@@ -56,8 +61,10 @@ class Probe(Protocol):
 class Step(Protocol):
     """One step from the moments of a minibatch of ``n`` samples; updates ``state`` in place.
 
-    ``limit_grad`` and ``limit_curv`` multiply a variance to give the square beyond which a value is an
-    outlier. ``scale`` is the global step scale of `refsgd.sgd.curvature`.
+    The step goes along ``move``, which is ``grad`` unless samples are reweighted; ``n`` is then the number
+    of samples that reinforce each other, and need not be whole. ``limit_grad`` and ``limit_curv`` multiply a
+    variance to give the square beyond which a value is an outlier. ``scale`` is the global step scale of
+    `refsgd.sgd.curvature`.
     """
 
     def __call__(
@@ -67,11 +74,12 @@ class Step(Protocol):
         grad_sq: Array,
         curv: Array,
         curv_sq: Array,
-        n: int,
+        move: Array,
+        n: float,
         limit_grad: float,
         limit_curv: float,
         scale: float,
-        faithful: bool,
+        variant: int,
     ) -> None: ...
 
 
@@ -97,6 +105,55 @@ class StepFD(Protocol):
     ) -> None: ...
 
 
+class Collect(Protocol):
+    """Sort the entries ``data`` at ``indices`` (int64) of sparse rows by column, in order of appearance.
+
+    Entries that are 0 are left out. For each of the k columns found: its index in ``columns`` (int64), the
+    number of its entries in ``count`` (int64), their sum and sum of squares. Returns k; the outputs have room
+    for ``data.size``. ``slots`` (d,), int32, is 0 before; after, it is 1 + the place of each column found.
+    """
+
+    def __call__(
+        self,
+        indices: Array,
+        data: Array,
+        slots: Array,
+        columns: Array,
+        count: Array,
+        total: Array,
+        total_sq: Array,
+    ) -> int: ...
+
+
+class Add(Protocol):
+    """Add the entries ``data`` at ``indices`` to ``total``, where `Collect` found their columns."""
+
+    def __call__(self, indices: Array, data: Array, slots: Array, total: Array) -> None: ...
+
+
+class StepAt(Protocol):
+    """`Step` of the k parameters ``columns``, entry j of each array belonging to the j-th of them.
+
+    ``count`` (k,), int64, is the number of samples of each, and an outlier limit of a gradient holds for one
+    sample: it is divided by ``count`` unless the variant is a faithful one.
+    """
+
+    def __call__(
+        self,
+        state: Array,
+        columns: Array,
+        count: Array,
+        grad: Array,
+        grad_sq: Array,
+        curv: Array,
+        curv_sq: Array,
+        limit_grad: float,
+        limit_curv: float,
+        scale: float,
+        variant: int,
+    ) -> None: ...
+
+
 class Kernels(NamedTuple):
     """One backend. A missing slot fails when the backend is loaded."""
 
@@ -106,4 +163,7 @@ class Kernels(NamedTuple):
     probe: Probe
     step: Step
     step_fd: StepFD
+    collect: Collect
+    add: Add
+    step_at: StepAt
     set_num_threads: Callable[[int], None]

@@ -7,7 +7,7 @@ import math
 import numba
 import numpy as np
 
-from .contract import BLOCK, LANES, MAX_CURV_EXPONENT, WIDEN, Array, Kernels
+from .contract import BLOCK, DEFAULT, FAITHFUL_FD, LANES, MAX_CURV_EXPONENT, WIDEN, Array, Kernels
 
 MAX_CURV_F32 = 2.0 ** MAX_CURV_EXPONENT["float32"]
 MAX_CURV_F64 = 2.0 ** MAX_CURV_EXPONENT["float64"]
@@ -68,60 +68,60 @@ def probe(state: Array, scale: float, point: Array) -> None:
         point[i] = probe_point(state[0, i], state[1, i], scale, eps)
 
 
+@inline
+def advance(  # type: ignore[no-untyped-def]
+    x, ga, g2a, ha, h2a, t, g, g2, h, h2, move, n, limit_g, limit_h, scale, variant, zero, one
+):
+    """One parameter: everything below the curvature. Numbers, ``zero`` and ``one`` too, have one dtype."""
+    dg, dh = g - ga, h - ha
+    g_var, h_var = max(g2a - ga * ga, zero), max(h2a - ha * ha, zero)
+    is_outlier = (dg * dg > limit_g * g_var) | (dh * dh > limit_h * h_var)
+    t += one if is_outlier else zero
+
+    tau_inv = one / t
+    ga += tau_inv * dg
+    g2a += tau_inv * (g2 - g2a)
+    ha += tau_inv * dh
+    h2a += tau_inv * (h2 - h2a)
+
+    square = ga * ga
+    total = g2a + (n - one) * square
+    rho = min(n * square / (total if total > 0 else one), one)
+    if variant == DEFAULT:
+        curv2 = ha * ha + max(h2a - ha * ha, zero) * tau_inv
+        gain = rho * math.sqrt(rho)
+        known = gain / (curv2 if curv2 > 0 else one)
+        rate = math.sqrt(known if curv2 > 0 else gain * (scale * scale))
+        forget = rho
+    else:
+        if variant == FAITHFUL_FD:
+            rate = ha / (h2a if h2a > 0 else one) * rho
+        else:
+            known = rho / (ha if ha > 0 else one)
+            rate = known if ha > 0 else zero
+        forget = square / (g2a if g2a > 0 else one)
+    t = max((one - forget) * t + one, one)
+
+    moved = x - rate * move
+    x = moved if moved - moved == 0 else x  # a step that would overflow is not taken
+    return x, ga, g2a, ha, h2a, t
+
+
 @jit
 def update(  # type: ignore[no-untyped-def]
-    x,
-    g_avg,
-    g2_avg,
-    h_avg,
-    h2_avg,
-    tau,
-    grad,
-    grad_sq,
-    curv,
-    curv_sq,
-    n,
-    limit_g,
-    limit_h,
-    scale,
-    faithful,
-):
+    x, g_avg, g2_avg, h_avg, h2_avg, tau, grad, grad_sq, curv, curv_sq,
+    move, n, limit_g, limit_h, scale, variant,
+):  # fmt: skip
     """The step below the curvature. Scalars have the dtype of x; a square that is None is computed."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
     for i in range(x.size):
         g, h = grad[i], curv[i]
         g2 = g * g if grad_sq is None else grad_sq[i]
         h2 = h * h if curv_sq is None else curv_sq[i]
-        ga, g2a, ha, h2a, t = g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i]
-
-        dg, dh = g - ga, h - ha
-        g_var, h_var = max(g2a - ga * ga, zero), max(h2a - ha * ha, zero)
-        is_outlier = (dg * dg > limit_g * g_var) | (dh * dh > limit_h * h_var)
-        t += one if is_outlier else zero
-
-        tau_inv = one / t
-        ga += tau_inv * dg
-        g2a += tau_inv * (g2 - g2a)
-        ha += tau_inv * dh
-        h2a += tau_inv * (h2 - h2a)
-
-        square = ga * ga
-        total = g2a + (n - one) * square
-        rho = min(n * square / (total if total > 0 else one), one)
-        if faithful:
-            rate = ha / (h2a if h2a > 0 else one) * rho
-            forget = square / (g2a if g2a > 0 else one)
-        else:
-            curv2 = ha * ha + max(h2a - ha * ha, zero) * tau_inv
-            gain = rho * math.sqrt(rho)
-            known = gain / (curv2 if curv2 > 0 else one)
-            rate = math.sqrt(known if curv2 > 0 else gain * (scale * scale))
-            forget = rho
-        t = max((one - forget) * t + one, one)
-
-        moved = x[i] - rate * g
-        x[i] = moved if moved - moved == 0 else x[i]  # a step that would overflow is not taken
-        g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i] = ga, g2a, ha, h2a, t
+        x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i] = advance(
+            x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i],
+            g, g2, h, h2, move[i], n, limit_g, limit_h, scale, variant, zero, one,
+        )  # fmt: skip
 
 
 @jit
@@ -131,11 +131,12 @@ def step(
     grad_sq: Array,
     curv: Array,
     curv_sq: Array,
-    n: int,
+    move: Array,
+    n: float,
     limit_grad: float,
     limit_curv: float,
     scale: float,
-    faithful: bool,
+    variant: int,
 ) -> None:
     real = state.dtype.type
     x, g, g2, h, h2, tau = state[0], state[1], state[2], state[3], state[4], state[5]
@@ -143,8 +144,61 @@ def step(
     s, d = real(scale), grad.size
     update(
         x[:d], g[:d], g2[:d], h[:d], h2[:d], tau[:d],
-        grad, grad_sq, curv, curv_sq, real(n), limit_g, limit_h, s, faithful,
+        grad, grad_sq, curv, curv_sq, move, real(n), limit_g, limit_h, s, variant,
     )  # fmt: skip
+
+
+@jit
+def collect(
+    indices: Array, data: Array, slots: Array, columns: Array, count: Array, total: Array, total_sq: Array
+) -> int:
+    k = 0
+    for e in range(data.size):
+        value, column = data[e], indices[e]
+        if value == 0:
+            continue
+        if slots[column] == 0:
+            columns[k], count[k], total[k], total_sq[k] = column, 0, 0, 0
+            k += 1
+            slots[column] = k
+        slot = slots[column] - 1
+        count[slot] += 1
+        total[slot] += value
+        total_sq[slot] += value * value
+    return k
+
+
+@jit
+def add(indices: Array, data: Array, slots: Array, total: Array) -> None:
+    for e in range(data.size):
+        slot = slots[indices[e]]
+        if slot > 0:
+            total[slot - 1] += data[e]
+
+
+@jit
+def step_at(
+    state: Array,
+    columns: Array,
+    count: Array,
+    grad: Array,
+    grad_sq: Array,
+    curv: Array,
+    curv_sq: Array,
+    limit_grad: float,
+    limit_curv: float,
+    scale: float,
+    variant: int,
+) -> None:
+    real = state.dtype.type
+    zero, one, s, limit, limit_h = real(0), real(1), real(scale), real(limit_grad), real(limit_curv)
+    for j in range(columns.size):
+        i, n = columns[j], real(count[j])
+        limit_g = limit / n if variant == DEFAULT else limit
+        state[0, i], state[1, i], state[2, i], state[3, i], state[4, i], state[5, i] = advance(
+            state[0, i], state[1, i], state[2, i], state[3, i], state[4, i], state[5, i],
+            grad[j], grad_sq[j], curv[j], curv_sq[j], grad[j], n, limit_g, limit_h, s, variant, zero, one,
+        )  # fmt: skip
 
 
 @jit
@@ -196,6 +250,7 @@ def step_fd(
     limit_g, limit_h = real(limit_grad), real(limit_curv)
     s, eps = real(scale), real(WIDEN * np.finfo(state.dtype).eps)
     largest = real(MAX_CURV_F32 if state.itemsize == 4 else MAX_CURV_F64)
+    variant = FAITHFUL_FD if faithful else DEFAULT
     scratch = np.empty((3, BLOCK), state.dtype)
     for block in range(sums.shape[0]):
         i, j = block * BLOCK, min((block + 1) * BLOCK, grad.size)
@@ -205,7 +260,7 @@ def step_fd(
         secants(x, g_avg, grad[i:j], probe_grad[i:j], s, eps, largest, faithful, curv, delta2, diff2)
         update(
             x, g_avg, state[2, i:j], state[3, i:j], state[4, i:j], tau,
-            grad[i:j], g2, curv, None, real(n), limit_g, limit_h, s, faithful,
+            grad[i:j], g2, curv, None, grad[i:j], real(n), limit_g, limit_h, s, variant,
         )  # fmt: skip
         sums[block, 0], sums[block, 1], sums[block, 2] = block_sum(delta2), block_sum(diff2), block_sum(tau)
 
@@ -214,4 +269,15 @@ def set_num_threads(n: int) -> None:
     """These loops are serial; the C backend is the one that uses threads."""
 
 
-KERNELS = Kernels(f"numba {numba.__version__}", moments, curvature, probe, step, step_fd, set_num_threads)
+KERNELS = Kernels(
+    f"numba {numba.__version__}",
+    moments,
+    curvature,
+    probe,
+    step,
+    step_fd,
+    collect,
+    add,
+    step_at,
+    set_num_threads,
+)

@@ -12,7 +12,7 @@ from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
 from . import contract
 from .contract import Array, Kernels
 
-_ABI_VERSION = 1
+_ABI_VERSION = 2
 
 if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
     _ABI_VERSION,
@@ -36,8 +36,9 @@ def _functions(stem: str) -> dict[np.dtype[Any], tuple[str, Callable[..., int]]]
     }
 
 
-_MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _TWIN = map(
-    _functions, ("moments", "curvature", "probe", "step", "step_fd", "twin")
+_MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _COLLECT, _ADD, _STEP_AT, _TWIN = map(
+    _functions,
+    ("moments", "curvature", "probe", "step", "step_fd", "collect", "add", "step_at", "twin"),
 )
 _buffer = ffi.from_buffer
 
@@ -73,16 +74,17 @@ def step(
     grad_sq: Array,
     curv: Array,
     curv_sq: Array,
-    n: int,
+    move: Array,
+    n: float,
     limit_grad: float,
     limit_curv: float,
     scale: float,
-    faithful: bool,
+    variant: int,
 ) -> None:
     ctype, function = _STEP[state.dtype]
-    inputs = [_buffer(ctype, array) for array in (grad, grad_sq, curv, curv_sq)]
+    inputs = [_buffer(ctype, array) for array in (grad, grad_sq, curv, curv_sq, move)]
     rows = _buffer(ctype, state, True)
-    scalars = n, limit_grad, limit_curv, scale, faithful
+    scalars = n, limit_grad, limit_curv, scale, variant
     _check(function(rows, state.shape[1], grad.size, *inputs, *scalars, _threads))
 
 
@@ -106,6 +108,42 @@ def step_fd(
     _check(function(rows, state.shape[1], grad.size, *inputs, *scalars, out, _threads))
 
 
+def collect(
+    indices: Array, data: Array, slots: Array, columns: Array, count: Array, total: Array, total_sq: Array
+) -> int:
+    ctype, function = _COLLECT[data.dtype]
+    entries = _buffer("int64_t[]", indices), _buffer(ctype, data), data.size
+    found = [_buffer("int64_t[]", array, True) for array in (columns, count)]
+    sums = [_buffer(ctype, array, True) for array in (total, total_sq)]
+    return function(*entries, _buffer("int32_t[]", slots, True), *found, *sums)
+
+
+def add(indices: Array, data: Array, slots: Array, total: Array) -> None:
+    ctype, function = _ADD[data.dtype]
+    entries = _buffer("int64_t[]", indices), _buffer(ctype, data), data.size
+    _check(function(*entries, _buffer("int32_t[]", slots), _buffer(ctype, total, True)))
+
+
+def step_at(
+    state: Array,
+    columns: Array,
+    count: Array,
+    grad: Array,
+    grad_sq: Array,
+    curv: Array,
+    curv_sq: Array,
+    limit_grad: float,
+    limit_curv: float,
+    scale: float,
+    variant: int,
+) -> None:
+    ctype, function = _STEP_AT[state.dtype]
+    inputs = [_buffer(ctype, array) for array in (grad, grad_sq, curv, curv_sq)]
+    where = _buffer("int64_t[]", columns), _buffer("int64_t[]", count), columns.size
+    rows = _buffer(ctype, state, True)
+    _check(function(rows, state.shape[1], *where, *inputs, limit_grad, limit_curv, scale, variant))
+
+
 def twin(state: Array, grad: Array, probe_grad: Array) -> None:
     """The memory roof of an online ``step_fd``: the same streams, trivial arithmetic. For benchmarks."""
     ctype, function = _TWIN[state.dtype]
@@ -116,4 +154,6 @@ def twin(state: Array, grad: Array, probe_grad: Array) -> None:
 _INSTRUCTIONS = ffi.string(lib.refsgd_instruction_set()).decode()
 _DESCRIPTION = f"{_INSTRUCTIONS}, {'OpenMP' if lib.refsgd_has_openmp() else 'no OpenMP'}"
 
-KERNELS = Kernels(_DESCRIPTION, moments, curvature, probe, step, step_fd, set_num_threads)
+KERNELS = Kernels(
+    _DESCRIPTION, moments, curvature, probe, step, step_fd, collect, add, step_at, set_num_threads
+)

@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from .contract import BLOCK, LANES, MAX_CURV_EXPONENT, WIDEN, Array, Kernels, n_blocks
+from .contract import (
+    BLOCK,
+    DEFAULT,
+    FAITHFUL_FD,
+    LANES,
+    MAX_CURV_EXPONENT,
+    WIDEN,
+    Array,
+    Kernels,
+    n_blocks,
+)
 
 
 def moments(rows: Array, mean: Array, mean_sq: Array) -> None:
@@ -36,9 +46,9 @@ def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Arra
         mean_sq[:] = np.minimum(np.where(delta > 0, mean_sq / moved / moved, 0), largest * largest)
 
 
-def probe_point(x: Array, g_avg: Array, scale: float) -> Array:
+def probe_point(x: Array, g_avg: Array, scale: Any) -> Array:
     """[2] probes at x + g_avg (scale -1). The default goes along descent, on the scale of a step."""
-    offset = x.dtype.type(scale) * g_avg
+    offset = np.asarray(scale, x.dtype) * g_avg
     shortest = WIDEN * np.finfo(x.dtype).eps * np.abs(x)
     offset = np.where(np.abs(offset) <= shortest, np.copysign(shortest, offset), offset)
     return x - offset
@@ -49,8 +59,9 @@ def probe(state: Array, scale: float, point: Array) -> None:
     point[:] = probe_point(x, g_avg, scale)
 
 
-def signal_share(g_avg: Array, g2_avg: Array, n: int) -> Array:
+def signal_share(g_avg: Array, g2_avg: Array, n: Any) -> Array:
     """rho, the share of signal in a mean gradient over n samples: 1 without noise ([2], eq. (3))."""
+    n = np.asarray(n, g_avg.dtype)
     square = g_avg * g_avg
     total = g2_avg + (n - 1) * square
     return np.minimum(n * square / np.where(total > 0, total, 1), 1)
@@ -59,6 +70,12 @@ def signal_share(g_avg: Array, g2_avg: Array, n: int) -> Array:
 def faithful_rates(h_avg: Array, h2_avg: Array, rho: Array) -> Array:
     """[2], algorithm 1: h_avg / h2_avg * rho; where no curvature was ever seen, no step."""
     return h_avg / np.where(h2_avg > 0, h2_avg, 1) * rho
+
+
+def faithful_bbprop_rates(h_avg: Array, rho: Array) -> Array:
+    """[1], eq. (7): rho / h_avg; no step where there is no curvature."""
+    with np.errstate(over="ignore"):
+        return np.where(h_avg > 0, rho / np.where(h_avg > 0, h_avg, 1), 0)
 
 
 def robust_rates(h_avg: Array, h2_avg: Array, tau_inv: Array, rho: Array, scale: float) -> Array:
@@ -85,11 +102,12 @@ def step(
     grad_sq: Array,
     curv: Array,
     curv_sq: Array,
-    n: int,
-    limit_grad: float,
+    move: Array,
+    n: Any,
+    limit_grad: Any,
     limit_curv: float,
     scale: float,
-    faithful: bool,
+    variant: int,
 ) -> None:
     x, g_avg, g2_avg, h_avg, h2_avg, tau = state[:, : grad.size]
     scale = grad.dtype.type(scale)
@@ -106,14 +124,15 @@ def step(
     h2_avg += tau_inv * (curv_sq - h2_avg)
 
     rho = signal_share(g_avg, g2_avg, n)
-    if faithful:
-        rate = faithful_rates(h_avg, h2_avg, rho)
-        forget = g_avg * g_avg / np.where(g2_avg > 0, g2_avg, 1)
-    else:
+    if variant == DEFAULT:
         rate = robust_rates(h_avg, h2_avg, tau_inv, rho, scale)
         forget = rho  # [2] forgets by g_avg**2 / g2_avg, as if each minibatch were one sample
+    else:
+        is_fd = variant == FAITHFUL_FD
+        rate = faithful_rates(h_avg, h2_avg, rho) if is_fd else faithful_bbprop_rates(h_avg, rho)
+        forget = g_avg * g_avg / np.where(g2_avg > 0, g2_avg, 1)
     tau[:] = np.maximum((1 - forget) * tau + 1, 1)
-    moved = x - rate * grad
+    moved = x - rate * move
     x[:] = np.where(np.isfinite(moved), moved, x)  # a step that would overflow is not taken
 
 
@@ -149,7 +168,8 @@ def step_fd(
     if grad_sq is None:
         grad_sq = grad * grad
     curv_sq = curv * curv
-    step(state, grad, grad_sq, curv, curv_sq, n, limit_grad, limit_curv, scale, faithful)
+    variant = FAITHFUL_FD if faithful else DEFAULT
+    step(state, grad, grad_sq, curv, curv_sq, grad, n, limit_grad, limit_curv, scale, variant)
     for column, values in enumerate((delta * delta, diff * diff, state[5, : grad.size])):
         sums[:, column] = block_sums(values)
 
@@ -162,8 +182,60 @@ def block_sums(values: Array) -> Array:
     return np.add.accumulate(lanes.astype(np.float64), axis=1)[:, -1]
 
 
+def collect(
+    indices: Array, data: Array, slots: Array, columns: Array, count: Array, total: Array, total_sq: Array
+) -> int:
+    indices, data = indices[data != 0], data[data != 0]
+    found, first, place = np.unique(indices, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    k = found.size
+    columns[:k] = found[order]
+    slots[columns[:k]] = np.arange(1, k + 1)
+    count[:k] = np.bincount(place, minlength=k)[order]
+    total[:k] = total_sq[:k] = 0
+    add(indices, data, slots, total)
+    add(indices, data * data, slots, total_sq)
+    return k
+
+
+def add(indices: Array, data: Array, slots: Array, total: Array) -> None:
+    is_found = slots[indices] > 0
+    np.add.at(total, slots[indices[is_found]] - 1, data[is_found])
+
+
+def step_at(
+    state: Array,
+    columns: Array,
+    count: Array,
+    grad: Array,
+    grad_sq: Array,
+    curv: Array,
+    curv_sq: Array,
+    limit_grad: float,
+    limit_curv: float,
+    scale: float,
+    variant: int,
+) -> None:
+    rows = state[:, columns]
+    n = count.astype(grad.dtype)
+    limit = limit_grad / n if variant == DEFAULT else limit_grad
+    step(rows, grad, grad_sq, curv, curv_sq, grad, n, limit, limit_curv, scale, variant)
+    state[:, columns] = rows
+
+
 def set_num_threads(n: int) -> None:
     """NumPy's element-wise loops are serial."""
 
 
-KERNELS = Kernels(f"numpy {np.__version__}", moments, curvature, probe, step, step_fd, set_num_threads)
+KERNELS = Kernels(
+    f"numpy {np.__version__}",
+    moments,
+    curvature,
+    probe,
+    step,
+    step_fd,
+    collect,
+    add,
+    step_at,
+    set_num_threads,
+)

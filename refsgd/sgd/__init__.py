@@ -2,6 +2,7 @@
 
 from .minimize import iterate, minimize
 from .moments import Moments
-from .vsgd import VSGD, Run
+from .run import Run
+from .vsgd import VSGD
 
 __all__ = ["VSGD", "Moments", "Run", "iterate", "minimize"]

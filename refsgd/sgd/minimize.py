@@ -17,7 +17,8 @@ from .._errors import NumericalWarning, message
 from .._validation import choice, integer
 from ..progress import bar
 from .moments import share_memory
-from .vsgd import PRESETS, VSGD, Run
+from .run import Run
+from .vsgd import PRESETS, VSGD
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult

@@ -119,11 +119,17 @@ def checked_moments(
         else:
             backend.moments(rows, *out)
             moments = Moments(len(rows), *out)
-    if not math.isfinite(np.dot(moments.mean, moments.mean)):
-        raise FloatingPointError(not_finite(name, moments.mean, step))
+    finite_squares(name, moments.mean, step)
     if moments.mean_sq is not None and not math.isfinite(moments.mean_sq.sum()):
         raise FloatingPointError(not_finite(name, moments.mean_sq, step))
     return moments
+
+
+def finite_squares(name: str, values: NDArray[Any], step: int) -> None:
+    """Raise `FloatingPointError` unless all values and their squares are finite."""
+    with np.errstate(all="ignore"):
+        if not math.isfinite(np.vdot(values, values)):
+            raise FloatingPointError(not_finite(name, values, step))
 
 
 def share_memory(gradients: Sequence[Any]) -> bool:

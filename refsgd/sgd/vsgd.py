@@ -1,55 +1,61 @@
-"""vSGD: the rule, and a run of it that the user drives with ask and tell."""
+"""The vSGD family: which curvature, whose rate, which weighting."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from .. import kernels
-from .._config import backend_name
 from .._errors import message
-from .._validation import float_array
-from ..kernels import reference
-from ..kernels.contract import n_blocks
-from .averages import (
-    N_START,
-    OVERESTIMATE,
-    State,
-    allocate,
-    end_start,
-    start_average,
-    start_average_curvature,
-)
-from .curvature import PUBLISHED_SCALE, StepScale, global_curvature
-from .moments import Moments, checked_moments, share_memory, squares
-from .rates import rates
+from .._validation import choice
+from ..kernels.contract import DEFAULT, FAITHFUL_BBPROP, FAITHFUL_FD
 
-CHECKPOINT_VERSION = 1
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .run import Run
+
+CURVATURES = ("fd", "bbprop")
+SHARINGS = ("element", "global", "blocks")
+WEIGHTINGS = ("dense", "sparse", "orthogonal")
 
 
 @dataclass(frozen=True)
 class VSGD:
-    """Stochastic gradient descent that sets its own rate for each parameter (vSGD-fd).
+    """Stochastic gradient descent that sets its own rate for each parameter.
 
-    From running averages of gradient, squared gradient and finite-difference curvature, each parameter's
-    rate follows as the one that should reduce the expected loss most ([2]_, algorithm 1). There is nothing
-    to tune, and the cost of a step is linear in the number of parameters.
+    From running averages of gradient, squared gradient and curvature, each parameter's rate follows as the
+    one that should reduce the expected loss most ([1]_, [2]_). There is nothing to tune, and the cost of a
+    step is linear in the number of parameters. The default is vSGD-fd; `preset` names the others.
 
     Parameters
     ----------
+    curvature : {"fd", "bbprop"}, default "fd"
+        Curvature by finite differences of gradients ([2]_), or a diagonal Hessian that the user gives, such
+        as a Gauss-Newton one by back-propagation ([1]_).
+    sharing : {"element", "global", "blocks"}, default "element"
+        A rate for each parameter, one for all (vSGD-g), or one for each block (vSGD-b).
+    weighting : {"dense", "sparse", "orthogonal"}, default "dense"
+        How the samples of a minibatch add up ([2]_, section 3). ``"dense"``: their mean. ``"sparse"``: for
+        each parameter the mean over the samples whose gradient is not 0 there; the others change nothing,
+        and a step costs no more than the non-zeros. ``"orthogonal"``: the sum of the samples with weights
+        ``1 / sum_k |cos(g_j, g_k)|``.
     outliers : float or None, default 2.0
         A gradient or curvature farther than this many standard deviations from its average lengthens the
         memory by one step, so that it does little harm. None switches this off.
     faithful : bool, default False
-        Follow the algorithm as printed in [2]_. The default departs from it where the printed rule is slow
-        or fails (docs/departures.md): curvature is that of the minibatch mean, with its sign; the probe goes
-        along descent, on the scale of a step; rates fall as the 3/4th power of the share of signal; outliers
-        are judged by the variance of the minibatch mean.
+        Follow the algorithms as printed. The default departs from them where they are slow or fail
+        (docs/departures.md): curvature is that of the minibatch mean, with its sign; the probe goes along
+        descent, on the scale of a step; rates fall as the 3/4th power of the share of signal; outliers are
+        judged by the variance of the minibatch mean. [1]_ has no outlier detection.
+
+    Raises
+    ------
+    ValueError
+        If an option is none of these, or two contradict each other: sparse weighting with shared rates, or
+        shared rates with finite differences in faithful mode, which no paper has.
 
     References
     ----------
@@ -72,10 +78,16 @@ class VSGD:
     True
     """
 
+    curvature: str = "fd"
+    sharing: str = "element"
+    weighting: str = "dense"
     outliers: float | None = 2.0
     faithful: bool = False
 
     def __post_init__(self) -> None:
+        choice("curvature", self.curvature, CURVATURES)
+        choice("sharing", self.sharing, SHARINGS)
+        choice("weighting", self.weighting, WEIGHTINGS)
         if self.outliers is not None and not (math.isfinite(self.outliers) and self.outliers > 0):
             raise ValueError(
                 message(
@@ -85,18 +97,66 @@ class VSGD:
                     "keep the published 2.0, or pass None to switch detection off",
                 )
             )
+        if self.sharing != "element" and self.weighting == "sparse":
+            remedy = "shared rates would make a step cost as much as a dense one: weight densely"
+            raise ValueError(message("sharing", "be 'element' with weighting='sparse'", self.sharing, remedy))
+        if self.sharing != "element" and self.faithful and self.curvature == "fd":
+            remedy = "no paper shares rates with curvature='fd': pass 'bbprop', or faithful=False"
+            raise ValueError(message("sharing", "be 'element'", self.sharing, remedy))
 
-    def start(self, x0: NDArray[Any], *, backend: str | None = None) -> Run:
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> VSGD:
+        """The rule of that name, ``"vsgd-fd"``, ``"vsgd-l"``, ``"vsgd-g"`` or ``"vsgd-b"``, with changes.
+
+        Raises
+        ------
+        ValueError
+            If there is no such name.
+
+        Examples
+        --------
+        >>> VSGD.preset("vsgd-g", faithful=True)
+        VSGD(curvature='bbprop', sharing='global', weighting='dense', outliers=None, faithful=True)
+        """
+        return replace(PRESETS[choice("name", name, PRESETS)], **changes)
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """What a run needs beside gradients, of ``"diag_hess"``, ``"blocks"`` and ``"rows"`` (per sample)."""
+        needs = {
+            "diag_hess": self.curvature == "bbprop",
+            "blocks": self.sharing == "blocks",
+            "rows": self.weighting != "dense",
+        }
+        return tuple(name for name, is_needed in needs.items() if is_needed)
+
+    @property
+    def variant(self) -> int:
+        """How curvature becomes a rate, as `refsgd.kernels.contract` numbers it."""
+        if not self.faithful:
+            return DEFAULT
+        return FAITHFUL_FD if self.curvature == "fd" else FAITHFUL_BBPROP
+
+    def start(
+        self, x0: NDArray[Any], *, blocks: Sequence[int] | None = None, backend: str | None = None
+    ) -> Run:
         """Begin a run at ``x0`` (d,), float32 or float64, which is copied.
+
+        ``blocks`` are the numbers of parameters that share a rate, in order, for ``sharing="blocks"``.
 
         Raises
         ------
         TypeError, ValueError
-            If ``x0`` has another dtype or shape, or an entry that is not finite.
+            If ``x0`` has another dtype or shape, or an entry that is not finite; if ``blocks`` are missing,
+            not needed, or do not add up to d.
         BackendError
             If the backend asked for is not available.
         """
-        return Run(self, x0, backend=backend)
+        from .run import Run
+        from .sparse import SparseRun
+
+        run = SparseRun if self.weighting == "sparse" else Run
+        return run(self, x0, blocks=blocks, backend=backend)
 
     def __call__(self, fun: Any, x0: NDArray[Any], args: tuple[Any, ...] = (), **options: Any) -> Any:
         """Be the ``method`` of `scipy.optimize.minimize`: see `refsgd.sgd.scipy_door`."""
@@ -114,249 +174,10 @@ class VSGD:
         return (square if self.faithful else square / n_samples), square
 
 
-class Run:
-    """A run of `VSGD`, driven by its user: ``points = run.ask()``, then ``run.tell(gradients)``.
-
-    `ask` gives the points at which gradients are wanted, all on the *same* samples: x, and from the second
-    minibatch on a probe near it. `tell` takes one value a point: per-sample gradients (n, d), or `Moments`,
-    or a plain tuple of the fields of Moments. The first 10 minibatches only fill the averages; x stays.
-
-    Attributes
-    ----------
-    x : (d,) array
-        The parameters: a view, which the next `tell` changes.
-    state : State
-        Parameters and averages, views likewise.
-    n_steps, n_samples : int
-        Minibatches and samples told so far.
-    """
-
-    def __init__(self, rule: VSGD, x0: NDArray[Any], *, backend: str | None = None) -> None:
-        x0 = float_array("x0", x0, ("d",), remedy="pass one flat vector of parameters")
-        if x0.size == 0:
-            raise ValueError(message("x0", "have at least one parameter", x0.shape, "pass a longer vector"))
-        self.rule = rule
-        self.kernels = kernels.load(backend_name(backend))
-        self._buffer, self.state = allocate(x0.size, x0.dtype)
-        self.state.x[:] = x0
-        self.state.tau[:] = 1
-        self.n_steps = 0
-        self.n_samples = 0
-        self.batch_size = 1
-        self.step_scale = StepScale(PUBLISHED_SCALE if rule.faithful else 0.0)
-        self._probe = np.empty_like(self.state.x)
-        self._scratch = np.empty((4, x0.size), x0.dtype)  # mean, mean_sq, and those of the curvature
-        self._sums = np.empty((n_blocks(x0.size), 3))
-
-    @property
-    def x(self) -> NDArray[Any]:
-        return self.state.x
-
-    @property
-    def tau(self) -> NDArray[Any]:
-        """Memory sizes (d,) in steps, a view."""
-        return self.state.tau
-
-    @property
-    def rates(self) -> NDArray[Any]:
-        """Rates (d,) in ``x**2 / loss`` that the averages give for a minibatch of the last size."""
-        if self.n_steps < N_START:
-            return np.zeros_like(self.x)
-        return rates(self.state, self.step_scale, self.batch_size, self.rule.faithful)
-
-    def ask(self) -> list[NDArray[Any]]:
-        """The points (d,) at which `tell` wants gradients on one and the same minibatch.
-
-        They are only valid until then. Asking again gives the same points.
-        """
-        if self.n_steps == 0:
-            return [self.x]
-        self.kernels.probe(self._buffer, self.step_scale.scale, self._probe)
-        return [self.x, self._probe]
-
-    def tell(self, gradients: Sequence[Any]) -> None:
-        """Learn from one minibatch, and take a step if the start is over.
-
-        Parameters
-        ----------
-        gradients : sequence
-            One entry a point of `ask`: per-sample gradients (n, d) with n >= 1, float32 or float64; or
-            `Moments`, or a tuple of its fields. With moments the curvature is that of the mean gradient,
-            in `faithful` mode too.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a gradient has a wrong type, dtype or shape, or there are not as many as points.
-        FloatingPointError
-            If a gradient is not finite.
-
-        In either case the run is as it was.
-        """
-        n_points = 1 if self.n_steps == 0 else 2
-        if len(gradients) != n_points:
-            raise ValueError(
-                message(
-                    "gradients",
-                    f"have {n_points} entries",
-                    len(gradients),
-                    "pass one for each point of ask()",
-                )
-            )
-        if share_memory(gradients):
-            must, remedy = "be in memory of their own", "copy the first before you compute the second"
-            raise ValueError(message("gradients", must, "two that overlap", remedy))
-        here = self._moments("grad", gradients[0], self._scratch[:2])
-        if here.mean_sq is None and here.n_samples > 1:
-            raise ValueError(
-                message("mean_sq", "be given for n_samples > 1", None, "pass the mean squared gradient too")
-            )
-        probe = self._moments("probe grad", gradients[1], self._scratch[2:]) if n_points == 2 else None
-        if probe is not None and probe.n_samples != here.n_samples:
-            raise ValueError(
-                message(
-                    "probe grad",
-                    f"have {here.n_samples} samples",
-                    probe.n_samples,
-                    "evaluate every point on the same minibatch",
-                )
-            )
-        rows = self._rows(gradients) if self.rule.faithful and probe is not None else None
-
-        if self.n_steps < N_START:
-            self._start(here, probe, rows)
-        else:
-            assert probe is not None
-            self._step(here, probe, rows)
-        if self.step_scale.scale == 0:  # until now every gradient was 0
-            self.step_scale = StepScale.first(self.x, self.state.g_avg)
-        self.step_scale = self.step_scale.bounded(self.x.dtype)
-        self.n_steps += 1
-        self.n_samples += here.n_samples
-        self.batch_size = here.n_samples
-
-    def _start(self, here: Moments, probe: Moments | None, rows: list[NDArray[Any]] | None) -> None:
-        step = self.n_steps + 1
-        if probe is not None:
-            delta, diff = self.x - self.ask()[1], here.mean - probe.mean
-            if rows is not None:
-                curv, curv_sq = self._per_sample_curvature(rows)
-            else:
-                curv = reference.secant(diff, delta)
-                curv, curv_sq = (np.abs(curv) if self.rule.faithful else curv), curv * curv
-            start_average_curvature(self.state, curv, curv_sq, self.n_steps)
-            if self.step_scale.scale > 0:
-                curvature = global_curvature(float(np.linalg.norm(delta)), float(np.linalg.norm(diff)))
-                self.step_scale = self.step_scale.search(curvature, self.n_steps)
-        start_average(self.state, here.mean, squares(here), step)  # last: the probe was along g_avg
-        if step == N_START:
-            # [1] suggests d / 10 for the over-estimate, with which the start is 5 to 10 times as slow
-            end_start(self.state, max(1.0, self.x.size / 10) if self.rule.faithful else OVERESTIMATE)
-            if not self.rule.faithful:
-                self.step_scale = self.step_scale.settle()
-
-    def _per_sample_curvature(self, rows: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Mean and mean square of the absolute curvatures of the samples, at the probe."""
-        curv, curv_sq = self._scratch[2:]
-        self.kernels.curvature(rows[0], rows[1], self.x, self.ask()[1], curv, curv_sq)
-        return curv, curv_sq
-
-    def _step(self, here: Moments, probe: Moments, rows: list[NDArray[Any]] | None) -> None:
-        scalars = (
-            here.n_samples,
-            *self.rule.limits(here.n_samples),
-            self.step_scale.scale,
-            self.rule.faithful,
-        )
-        if rows is not None and here.n_samples > 1:
-            curv, curv_sq = self._per_sample_curvature(rows)
-            self.kernels.step(self._buffer, here.mean, squares(here), curv, curv_sq, *scalars)
-            return
-        grad_sq = here.mean_sq if here.n_samples > 1 else None
-        self.kernels.step_fd(self._buffer, here.mean, grad_sq, probe.mean, *scalars, self._sums)
-        if not self.rule.faithful:
-            delta2, diff2, tau = map(float, self._sums.sum(axis=0))
-            distance, difference = math.sqrt(delta2), math.sqrt(diff2)
-            curvature = global_curvature(distance, difference)
-            self.step_scale = self.step_scale.follow(curvature, distance, tau / self.x.size)
-
-    def _rows(self, gradients: Sequence[Any]) -> list[NDArray[Any]] | None:
-        """Both gradients as per-sample rows, or None where one came as moments."""
-        if any(isinstance(gradient, tuple) for gradient in gradients):
-            return None
-        return [np.ascontiguousarray(gradient, dtype=self.x.dtype) for gradient in gradients]
-
-    def _moments(self, name: str, gradient: Any, out: NDArray[Any]) -> Moments:
-        return checked_moments(name, gradient, self.x, self.kernels, out, self.n_steps)
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """All that a run needs to go on, as plain arrays, for example for ``np.savez``.
-
-        Examples
-        --------
-        >>> import numpy as np, refsgd
-        >>> run = refsgd.VSGD().start(np.ones(3))
-        >>> run.tell([np.ones((2, 3))])
-        >>> other = refsgd.VSGD().start(np.zeros(3))
-        >>> other.load_state_dict(run.state_dict())
-        >>> np.array_equal(other.state, run.state)
-        True
-        """
-        return {
-            "version": np.array(CHECKPOINT_VERSION),
-            "faithful": np.array(self.rule.faithful),
-            "outliers": np.array(math.inf if self.rule.outliers is None else self.rule.outliers),
-            "counters": np.array([self.n_steps, self.n_samples, self.batch_size]),
-            "step_scale": np.array(self.step_scale),
-            **{name: array.copy() for name, array in self.state._asdict().items()},
-        }
-
-    def load_state_dict(self, saved: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a `state_dict`, to the last bit.
-
-        Raises
-        ------
-        ValueError
-            If it is of another version, rule, dtype or number of parameters, or incomplete; the run is then
-            as it was.
-        """
-        mine = self.state_dict()
-        missing = mine.keys() - set(saved)
-        if missing:
-            raise ValueError(
-                message(
-                    "saved",
-                    f"have the entries {sorted(mine)}",
-                    f"none of {sorted(missing)}",
-                    "save the whole",
-                )
-            )
-        for name in ("version", "faithful", "outliers"):
-            if saved[name] != mine[name]:
-                raise ValueError(
-                    message(
-                        f"saved {name}",
-                        f"be {mine[name]}",
-                        saved[name],
-                        "load it into a run of the same rule",
-                    )
-                )
-        for name in (*State._fields, "counters", "step_scale"):
-            have, want = np.asarray(saved[name]), mine[name]
-            if (have.shape, have.dtype) != (want.shape, want.dtype):
-                raise ValueError(
-                    message(
-                        f"saved {name}",
-                        f"have shape {want.shape} and dtype {want.dtype}",
-                        f"{have.shape} and {have.dtype}",
-                        "load it into a run with the same number and dtype of parameters",
-                    )
-                )
-        for name, array in self.state._asdict().items():
-            array[:] = saved[name]
-        self.n_steps, self.n_samples, self.batch_size = map(int, saved["counters"])
-        self.step_scale = StepScale(*map(float, saved["step_scale"]))
-
-
-#: Rules by name.
-PRESETS = {"vsgd-fd": VSGD()}
+#: Rules by name. Those of arXiv 1206.1106 detect no outliers.
+PRESETS = {
+    "vsgd-fd": VSGD(),
+    "vsgd-l": VSGD(curvature="bbprop", outliers=None),
+    "vsgd-g": VSGD(curvature="bbprop", sharing="global", outliers=None),
+    "vsgd-b": VSGD(curvature="bbprop", sharing="blocks", outliers=None),
+}
