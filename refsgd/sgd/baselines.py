@@ -1,0 +1,398 @@
+"""Optimisers to compare with: SGD, AdaGrad, RMSprop and Adam, each with a rate to tune.
+
+They are baselines, in plain NumPy: `refsgd.VSGD` needs no rate. Defaults are those of PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import kernels
+from .._config import backend_name
+from .._errors import message
+from .._validation import float_array, not_finite_entries
+from .moments import checked_moments
+
+CHECKPOINT_VERSION = 1
+
+Averages = tuple[NDArray[Any], ...]
+
+SHARE = ("lie in [0, 1)", lambda value: 0 <= value < 1, "keep the default")
+
+#: Hyper-parameter -> requirement, the same as a test, and a remedy.
+RANGES: dict[str, tuple[str, Callable[[float], bool], str]] = {
+    "rate": ("be positive and finite", lambda rate: 0 < rate < math.inf, "try 0.1, 0.01, 0.001 and compare"),
+    "decay": ("be finite, at least 0", lambda decay: 0 <= decay < math.inf, "pass 0 for a constant rate"),
+    "eps": ("be positive and finite", lambda eps: 0 < eps < math.inf, "keep the default"),
+    "beta": SHARE,
+    "beta1": SHARE,
+    "beta2": SHARE,
+}
+
+
+@dataclass(frozen=True)
+class Baseline(ABC):
+    """What the baselines share. After ``t`` steps, ``x -= rates(averages, t) * direction``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a hyper-parameter is no number, or out of range.
+    """
+
+    rate: float
+
+    #: What `BaselineRun.tell` needs besides gradients: nothing.
+    requires: ClassVar[tuple[str, ...]] = ()
+    #: Names of the averages, which are zero at first.
+    averages: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, checked(field.name, getattr(self, field.name)))
+
+    @abstractmethod
+    def update(self, averages: Averages, grad: NDArray[Any]) -> tuple[Averages, NDArray[Any]]:
+        """The averages with one mean gradient (d,) more, as new arrays, and the direction to go against."""
+
+    @abstractmethod
+    def rates(self, averages: Averages, t: int) -> Any:
+        """What step ``t`` = 1, 2, ... multiplies the direction with: a number, or (d,)."""
+
+    def start(self, x0: NDArray[Any], *, backend: str | None = None) -> BaselineRun:
+        """Begin a run at ``x0`` (d,), float32 or float64, which is copied.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``x0`` has another dtype or shape, or an entry that is not finite.
+        BackendError
+            If the backend asked for, which only averages per-sample gradients, is not available.
+        """
+        return BaselineRun(self, x0, backend=backend)
+
+    def __call__(self: Any, fun: Any, x0: NDArray[Any], args: tuple[Any, ...] = (), **options: Any) -> Any:
+        """Be the ``method`` of `scipy.optimize.minimize`: see `refsgd.sgd.scipy_door`."""
+        from .scipy_door import solve  # typed for VSGD, hence ``self: Any``
+
+        return solve(self, fun, x0, args, **options)
+
+
+@dataclass(frozen=True)
+class SGD(Baseline):
+    """Stochastic gradient descent with a constant rate, or one that falls as 1/t ([1]_).
+
+    Parameters
+    ----------
+    rate : float
+        Rate of the first step, in ``x**2 / loss``.
+    decay : float, default 0.0
+        The rate is ``rate / (1 + decay * t)`` after ``t`` steps.
+
+    References
+    ----------
+    .. [1] Robbins & Monro, *A stochastic approximation method*, Annals of Mathematical Statistics 22, 1951.
+
+    Examples
+    --------
+    With rates of 1/t, x is the mean of the samples.
+
+    >>> import numpy as np
+    >>> from refsgd.sgd.baselines import SGD
+    >>> run = SGD(1.0, decay=1.0).start(np.zeros(1))
+    >>> for sample in [3.0, 5.0, 10.0]:
+    ...     run.tell([point - np.array([[sample]]) for point in run.ask()])
+    >>> run.x, run.rates
+    (array([6.]), array([0.33333333]))
+    """
+
+    decay: float = 0.0
+
+    def update(self, averages: Averages, grad: NDArray[Any]) -> tuple[Averages, NDArray[Any]]:
+        return averages, grad
+
+    def rates(self, averages: Averages, t: int) -> Any:
+        return self.rate / (1 + self.decay * (t - 1))
+
+
+@dataclass(frozen=True)
+class AdaGrad(Baseline):
+    """Rates that fall with the sum of squared gradients ([1]_, the diagonal form of figure 1).
+
+    Parameters
+    ----------
+    rate : float
+        Step of each parameter that first meets a gradient, in the units of x.
+    eps : float, default 1e-10
+        Added to the root of the sum; in ``loss / x``.
+
+    References
+    ----------
+    .. [1] Duchi, Hazan & Singer, *Adaptive subgradient methods for online learning and stochastic
+       optimization*, JMLR 12, 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from refsgd.sgd.baselines import AdaGrad
+    >>> run = AdaGrad(0.1).start(np.zeros(2))
+    >>> for _ in range(4):
+    ...     run.tell([np.array([[1.0, -100.0]])])
+    >>> run.rates  # 0.1 / sqrt(4) / |gradient|
+    array([0.05  , 0.0005])
+    """
+
+    eps: float = 1e-10
+    averages = ("g2_sum",)
+
+    def update(self, averages: Averages, grad: NDArray[Any]) -> tuple[Averages, NDArray[Any]]:
+        (g2_sum,) = averages
+        return (g2_sum + grad * grad,), grad
+
+    def rates(self, averages: Averages, t: int) -> Any:
+        (g2_sum,) = averages
+        return self.rate / (np.sqrt(g2_sum) + self.eps)
+
+
+@dataclass(frozen=True)
+class RMSprop(Baseline):
+    """Rates by a running average of squared gradients ([1]_, slide 29).
+
+    Parameters
+    ----------
+    rate : float
+        Size of a step, in the units of x.
+    beta : float, default 0.99
+        Share of the average that a step keeps; 0.9 in [1]_.
+    eps : float, default 1e-8
+        Added to the root of the average; in ``loss / x``.
+
+    References
+    ----------
+    .. [1] Tieleman & Hinton, *Lecture 6.5 - rmsprop*, Coursera: Neural Networks for Machine Learning, 2012.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from refsgd.sgd.baselines import RMSprop
+    >>> run = RMSprop(0.1, beta=0.75).start(np.zeros(2))
+    >>> run.tell([np.array([[1.0, -100.0]])])
+    >>> run.x  # the average begins at zero: the first steps are longer
+    array([-0.2,  0.2])
+    """
+
+    beta: float = 0.99
+    eps: float = 1e-8
+    averages = ("g2_avg",)
+
+    def update(self, averages: Averages, grad: NDArray[Any]) -> tuple[Averages, NDArray[Any]]:
+        (g2_avg,) = averages
+        return (self.beta * g2_avg + (1 - self.beta) * (grad * grad),), grad
+
+    def rates(self, averages: Averages, t: int) -> Any:
+        (g2_avg,) = averages
+        return self.rate / (np.sqrt(g2_avg) + self.eps)
+
+
+@dataclass(frozen=True)
+class Adam(Baseline):
+    """Running averages of gradient and squared gradient, corrected for their start ([1]_, algorithm 1).
+
+    Parameters
+    ----------
+    rate : float, default 0.001
+        Size of a step, in the units of x.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Share of the average gradient and the average squared gradient that a step keeps.
+    eps : float, default 1e-8
+        Added to the root of the average; in ``loss / x``.
+
+    References
+    ----------
+    .. [1] Kingma & Ba, *Adam: a method for stochastic optimization*, ICLR 2015, arXiv 1412.6980.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from refsgd.sgd.baselines import Adam
+    >>> run = Adam().start(np.zeros(2))
+    >>> run.tell([np.array([[1.0, -100.0]])])
+    >>> run.x
+    array([-0.001,  0.001])
+    """
+
+    rate: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    averages = ("g_avg", "g2_avg")
+
+    def update(self, averages: Averages, grad: NDArray[Any]) -> tuple[Averages, NDArray[Any]]:
+        g_avg, g2_avg = averages
+        g_avg = self.beta1 * g_avg + (1 - self.beta1) * grad
+        g2_avg = self.beta2 * g2_avg + (1 - self.beta2) * (grad * grad)
+        return (g_avg, g2_avg), g_avg
+
+    def rates(self, averages: Averages, t: int) -> Any:
+        _, g2_avg = averages
+        root = np.sqrt(g2_avg / (1 - self.beta2**t))
+        return self.rate / (1 - self.beta1**t) / (root + self.eps)
+
+
+class BaselineRun:
+    """A run of a baseline, driven by its user as a `refsgd.Run`: ``run.tell([grad(x) for x in run.ask()])``.
+
+    Attributes
+    ----------
+    x : (d,) array
+        The parameters: a view, which the next `tell` changes.
+    rates : (d,) array
+        What the latest step multiplied the mean gradient with (Adam: the average gradient); 0 before the
+        first.
+    n_steps, n_samples : int
+        Minibatches and samples told so far.
+    batch_size : int
+        Samples of the latest minibatch, 1 before the first.
+    """
+
+    def __init__(self, rule: Baseline, x0: NDArray[Any], *, backend: str | None = None) -> None:
+        x0 = float_array("x0", x0, ("d",), remedy="pass one flat vector of parameters")
+        if x0.size == 0:
+            raise ValueError(message("x0", "have at least one parameter", x0.shape, "pass a longer vector"))
+        self.rule = rule
+        self.kernels = kernels.load(backend_name(backend))
+        self.n_steps = 0
+        self.n_samples = 0
+        self.batch_size = 1
+        self._x = x0.copy()
+        self._averages: Averages = tuple(np.zeros_like(x0) for _ in rule.averages)
+        self._scratch = np.empty((2, x0.size), x0.dtype)
+
+    @property
+    def x(self) -> NDArray[Any]:
+        return self._x
+
+    @property
+    def rates(self) -> NDArray[Any]:
+        latest = self.rule.rates(self._averages, self.n_steps) if self.n_steps else 0.0
+        return np.full_like(self._x, latest)
+
+    def ask(self) -> list[NDArray[Any]]:
+        """The one point (d,), x, at which `tell` wants the gradient. It is only valid until then."""
+        return [self._x]
+
+    def tell(self, gradients: Sequence[Any]) -> None:
+        """Take a step on the mean gradient of one minibatch.
+
+        Parameters
+        ----------
+        gradients : sequence
+            One entry: per-sample gradients (n, d) with n >= 1, float32 or float64; or `Moments`, or a tuple
+            of its fields, of which the mean square is not needed.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the gradient has a wrong type, dtype or shape, or there is not one.
+        FloatingPointError
+            If the gradient, its square, or what follows from it is not finite.
+
+        In either case the run is as it was.
+        """
+        if len(gradients) != 1:
+            raise ValueError(
+                message("gradients", "have 1 entry", len(gradients), "pass one for the one point of ask()")
+            )
+        here = checked_moments("grad", gradients[0], self._x, self.kernels, self._scratch, self.n_steps)
+        with np.errstate(all="ignore"):  # what is not finite is found below
+            averages, direction = self.rule.update(self._averages, here.mean)
+            x = self._x - self.rule.rates(averages, self.n_steps + 1) * direction
+        for name, array in zip(("x", *self.rule.averages), (x, *averages), strict=True):
+            if not np.isfinite(array).all():
+                must, got = f"be finite at step {self.n_steps}", not_finite_entries(array)
+                remedy = "choose a smaller rate or a smaller unit of the loss"
+                raise FloatingPointError(message(name, must, got, remedy))
+        self._averages = averages
+        self._x[:] = x
+        self.n_steps += 1
+        self.n_samples += here.n_samples
+        self.batch_size = here.n_samples
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """All that a run needs to go on, as plain arrays, for example for ``np.savez``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from refsgd.sgd.baselines import Adam
+        >>> run = Adam().start(np.ones(3))
+        >>> run.tell([np.ones((2, 3))])
+        >>> sorted(run.state_dict())
+        ['beta1', 'beta2', 'counters', 'eps', 'g2_avg', 'g_avg', 'rate', 'rule', 'version', 'x']
+        """
+        return {
+            "version": np.array(CHECKPOINT_VERSION),
+            "rule": np.array(type(self.rule).__name__),
+            **{name: np.array(value) for name, value in asdict(self.rule).items()},
+            "counters": np.array([self.n_steps, self.n_samples, self.batch_size]),
+            "x": self._x.copy(),
+            **{name: a.copy() for name, a in zip(self.rule.averages, self._averages, strict=True)},
+        }
+
+    def load_state_dict(self, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a `state_dict`, to the last bit.
+
+        Raises
+        ------
+        ValueError
+            If it is of another version, rule, hyper-parameter, dtype or number of parameters, or incomplete;
+            the run is then as it was.
+        """
+        mine = self.state_dict()
+        missing = mine.keys() - set(saved)
+        if missing:
+            must, got = f"have the entries {sorted(mine)}", f"none of {sorted(missing)}"
+            raise ValueError(message("saved", must, got, "save the whole"))
+        arrays = {name: np.asarray(saved[name]) for name in mine}
+        for name in ("version", "rule", *asdict(self.rule)):
+            if not np.array_equal(arrays[name], mine[name]):
+                raise ValueError(
+                    message(
+                        f"saved {name}",
+                        f"be {mine[name]}",
+                        arrays[name],
+                        "load it into a run of the same rule",
+                    )
+                )
+        for name in ("counters", "x", *self.rule.averages):
+            have, want = arrays[name], mine[name]
+            if (have.shape, have.dtype) != (want.shape, want.dtype):
+                raise ValueError(
+                    message(
+                        f"saved {name}",
+                        f"have shape {want.shape} and dtype {want.dtype}",
+                        f"{have.shape} and {have.dtype}",
+                        "load it into a run with the same number and dtype of parameters",
+                    )
+                )
+        self._x[:] = arrays["x"]
+        self._averages = tuple(arrays[name].copy() for name in self.rule.averages)
+        self.n_steps, self.n_samples, self.batch_size = map(int, arrays["counters"])
+
+
+def checked(name: str, value: Any) -> float:
+    """Return a hyper-parameter as a Python float, beside which float32 arrays stay so, if it is in range."""
+    must, is_valid, remedy = RANGES[name]
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(message(name, "be a number", repr(value), remedy))
+    if not is_valid(float(value)):
+        raise ValueError(message(name, must, value, remedy))
+    return float(value)
