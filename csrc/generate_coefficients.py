@@ -1,9 +1,9 @@
-"""Write the table of series coefficients that the Bessel ratio and its inverse are summed from.
+"""Write the table of series coefficients that the Bessel ratio, its inverse and its integral are summed from.
 
     python csrc/generate_coefficients.py
 
-rewrites ``refsgd/directional/_coefficients.py``. Every coefficient is an exact rational from the two
-recurrences below, rounded once to the nearest double. A polynomial is a list of coefficients, lowest power
+rewrites ``refsgd/directional/_coefficients.py``. Every coefficient is an exact rational from the recurrences
+and integrals below, rounded once to the nearest double. A polynomial is a list of coefficients, lowest power
 first.
 """
 
@@ -43,6 +43,16 @@ def multiply(p: Polynomial, q: Polynomial) -> Polynomial:
 
 def derivative(p: Polynomial) -> Polynomial:
     return [k * c for k, c in enumerate(p)][1:] or [Fraction(0)]
+
+
+def divided(p: Polynomial, root: int) -> Polynomial:
+    """p/(x - root), for a p that vanishes there."""
+    quotient = [Fraction(0)]
+    for c in reversed(p):
+        quotient.insert(0, c + root * quotient[0])
+    if quotient.pop(0) != 0:
+        raise ValueError(f"the polynomial does not vanish at {root}")
+    return quotient[:-1]
 
 
 def trimmed(p: Polynomial) -> Polynomial:
@@ -91,9 +101,41 @@ def concentration_polynomials(terms: int) -> list[Polynomial]:
     return p[1:]
 
 
+def normalizer_polynomials(ratio: list[Polynomial]) -> list[Polynomial]:
+    """G_1 ... of ``log C = lambda*log((lambda + s)/2pi) - s - log1p(q)/2 - sum_k G_k(q)/s**k``.
+
+    As ``d log C/d kappa = -A``, term by term an integral of the series of the ratio, in which
+    ``P_k(-1) = 0`` for k >= 2::
+
+        q^(k-1) G_{k-1}(q) = -int_0^q P_k(t) t^(k-2)/(1 + t) dt
+    """
+    return [
+        [-c / (k - 1 + j) for j, c in enumerate(divided(p, -1))] for k, p in enumerate(ratio[1:], start=2)
+    ]
+
+
+def log_h_polynomials(normalizer: list[Polynomial]) -> list[Polynomial]:
+    """D_1 ... of ``sum_k G_k(1)/lambda**k - G_k(q)/s**k = (1 - q) sum_k D_k(q)/lambda**k``.
+
+    The left side is the change of the sum above from kappa = 0 to kappa, as s = lambda/q::
+
+        D_k(q) = [G_k(1) - q^k G_k(q)]/(1 - q)
+    """
+    found = []
+    for k, g in enumerate(normalizer, start=1):
+        minus_numerator = add([Fraction(0)] * k + g, [-sum(g, Fraction(0))])
+        found.append(divided(minus_numerator, 1))
+    return found
+
+
+RATIO = ratio_polynomials(RATIO_TERMS)
+NORMALIZER = normalizer_polynomials(RATIO)
+
 TABLES = {
-    "RATIO": ("P_k(q), k = 1, 2, ...", ratio_polynomials(RATIO_TERMS)),
+    "RATIO": ("P_k(q), k = 1, 2, ...", RATIO),
     "CONCENTRATION": ("Q_k(w), k = 1, 2, ...", concentration_polynomials(CONCENTRATION_TERMS)),
+    "NORMALIZER": ("G_k(q), k = 1, 2, ...", NORMALIZER),
+    "LOG_H": ("D_k(q), k = 1, 2, ...", log_h_polynomials(NORMALIZER)),
 }
 
 

@@ -8,7 +8,7 @@
 from . import datasets, models
 from ._config import get_num_threads, set_num_threads, show_backends, use_backend
 from ._errors import BackendError, NumericalWarning
-from .directional import DirectionMonitor, DirectionReport, DirectionStats, vmf
+from .directional import DirectionMonitor, DirectionReport, DirectionStats, VonMisesFisher, vmf
 from .sgd import VSGD, Moments, Run, iterate, minimize
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ __all__ = [
     "Moments",
     "NumericalWarning",
     "Run",
+    "VonMisesFisher",
     "__version__",
     "datasets",
     "get_num_threads",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+from fractions import Fraction
+from typing import NamedTuple
 
 import mpmath
 import numpy as np
@@ -31,6 +34,77 @@ def besseli_ratio(kappa, dim):
     with mpmath.workdps(DIGITS):
         nu = mpmath.mpf(float(dim)) / 2
         return mpmath.besseli(nu, float(kappa)) / mpmath.besseli(nu - 1, float(kappa))
+
+
+@functools.cache
+def debye_polynomials(terms):
+    """u_0 ... of Debye's expansion, DLMF 10.41.9, as exact coefficients of powers of p."""
+    u = [[Fraction(1)]]
+    for _ in range(terms):
+        following = [Fraction(0)] * (len(u[-1]) + 3)
+        for j, c in enumerate(u[-1]):
+            following[j + 1] += c * j / 2 + c / (8 * (j + 1))
+            following[j + 3] -= c * j / 2 + 5 * c / (8 * (j + 3))
+        u.append(following)
+    return u
+
+
+def log_0f1(nu, x):
+    """``log 0F1(; nu+1; x**2/4)`` in the precision that is set.
+
+    From its power series, from Hankel's expansion of I_nu where x is large, or from Debye's in 26 powers of
+    1/nu where nu is: three ways that share nothing with the sums in 1/s.
+    """
+    if x < 2e4 and (nu < 500 or x * x < nu):
+        return mpmath.log(mpmath.hyp0f1(nu + 1, x * x / 4))
+    if nu < 500:
+        return mpmath.loggamma(nu + 1) - nu * mpmath.log(x / 2) + mpmath.log(mpmath.besseli(nu, x))
+    root = mpmath.sqrt(1 + (x / nu) ** 2)
+    total = mpmath.mpf(0)
+    for k, u in enumerate(debye_polynomials(26)):
+        total += sum(mpmath.mpf(c.numerator) / c.denominator / root**j for j, c in enumerate(u)) / nu**k
+    log_i = nu * (root + mpmath.log(x / nu / (1 + root))) + mpmath.log(total)
+    log_i -= mpmath.log(2 * mpmath.pi * nu * root) / 2
+    return mpmath.loggamma(nu + 1) - nu * mpmath.log(x / 2) + log_i
+
+
+class Exact(NamedTuple):
+    log_h: mpmath.mpf
+    kl: mpmath.mpf
+    log_c: mpmath.mpf
+    a: mpmath.mpf
+    one_minus_a: mpmath.mpf
+    a_prime: mpmath.mpf
+
+
+def digits_for(kappa, dim):
+    """Digits that leave `DIGITS` after the cancellations at very small and very large kappa/dim."""
+    return DIGITS + int(3 * abs(mpmath.log10(kappa / dim)))
+
+
+def exact(kappa, dim):
+    """What ``refsgd.vmf`` computes, to 40 digits or more."""
+    with mpmath.workdps(digits_for(kappa, dim)):
+        x, nu = mpmath.mpf(kappa), mpmath.mpf(dim) / 2 - 1
+        log_h = log_0f1(nu, x)
+        a = x / (2 * nu + 2) * mpmath.exp(log_0f1(nu + 1, x) - log_h)
+        log_c = mpmath.loggamma(nu + 1) - mpmath.log(2) - (nu + 1) * mpmath.log(mpmath.pi) - log_h
+        return Exact(log_h, x * a - log_h, log_c, a, 1 - a, 1 - a * a - (2 * nu + 1) * a / x)
+
+
+def exact_concentration(r, one_minus_r, dim):
+    """The root of ``A(kappa) = r``, from 1/2 on that of ``1 - A(kappa) = one_minus_r``, by Newton's steps."""
+    r, b, d = mpmath.mpf(r), mpmath.mpf(one_minus_r), mpmath.mpf(dim)
+    with mpmath.workdps(2 * DIGITS):
+        kappa = r * (d - r * r) / (b * (1 + r))
+    while True:
+        now = exact(kappa, dim)
+        with mpmath.workdps(digits_for(kappa, dim)):
+            gap = r - now.a if r < 0.5 else now.one_minus_a - b
+            step = gap / now.a_prime / kappa
+            kappa *= mpmath.exp(step)
+        if abs(step) < mpmath.mpf(10) ** -30:
+            return kappa
 
 
 def relative_error(got, true):

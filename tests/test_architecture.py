@@ -27,7 +27,7 @@ KERNELS_MAY_IMPORT = {"kernels", "_errors", "_kernels"}
 ALLOWED = {
     "dask": {"refsgd.adapters.dask"},
     "matplotlib": {"refsgd.plotting"},
-    "numba": {"refsgd.kernels.jitted", "refsgd.sgd.compiled"},
+    "numba": {"refsgd.directional._compiled", "refsgd.kernels.jitted", "refsgd.sgd.compiled"},
     "sklearn": {"refsgd.adapters.sklearn"},
     "torch": {"refsgd.adapters.torch"},
     "refsgd._kernels": {"refsgd.kernels.native"},

@@ -1,4 +1,5 @@
 import importlib.util
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refsgd import _config
 from refsgd.directional import bessel, vmf
 from refsgd.directional.bessel import concentration, ratio, ratio_complement, ratio_derivative
 
@@ -23,11 +25,34 @@ KAPPAS = {
 }
 
 
-def test_table_is_what_its_generator_writes():
+@pytest.fixture(scope="module")
+def generator():
     spec = importlib.util.spec_from_file_location("generator", ROOT / "csrc" / "generate_coefficients.py")
-    generator = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generator)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_table_is_what_its_generator_writes(generator):
     assert generator.PYTHON_TABLE.read_text(encoding="utf-8") == generator.python_table()
+
+
+def test_normalizer_polynomials_integrate_those_of_the_ratio(generator):
+    # d log C/d kappa = -A, order by order in 1/s: the derivative of q**(k-1) G_{k-1} is -P_k q**(k-2)/(1+q).
+    for k, (p, g) in enumerate(zip(generator.RATIO[1:], generator.NORMALIZER, strict=True), start=2):
+        for q in (Fraction(1, 3), Fraction(7, 8)):
+            slope = q * value(generator.derivative(g), q) + (k - 1) * value(g, q)
+            assert value(p, q) == -(1 + q) * slope
+
+
+def test_log_h_polynomials_are_the_change_of_the_normalizer(generator):
+    q = Fraction(3, 7)
+    for k, (g, d) in enumerate(zip(generator.NORMALIZER, generator.TABLES["LOG_H"][1], strict=True), start=1):
+        assert (1 - q) * value(d, q) == value(g, Fraction(1)) - q**k * value(g, q)
+
+
+def value(polynomial, q):
+    return sum((c * q**j for j, c in enumerate(polynomial)), Fraction(0))
 
 
 @pytest.mark.parametrize("dim", [2, 3, 7.5, 50])
@@ -74,6 +99,7 @@ def test_concentration_increases_across_the_change_of_method(dim):
 def test_three_householder_steps_are_enough_everywhere(monkeypatch):
     dim = 1.0 + 2.0 * np.geomspace(0.5, 32.0, 80)[:, None]
     r = np.concatenate([np.geomspace(1e-12, 0.5, 100), 1.0 - np.geomspace(0.5, 1e-12, 100)])
+    monkeypatch.setattr(_config, "_backend", "numpy")
     free = concentration(r, dim)
     monkeypatch.setattr(bessel, "MAX_STEPS", 3)
     np.testing.assert_array_equal(concentration(r, dim), free)
@@ -119,6 +145,8 @@ def test_arguments_broadcast_and_scalars_stay_scalars():
 def test_vmf_offers_the_same_functions():
     assert vmf.concentration is concentration
     assert vmf.mean_resultant_length is ratio
+    assert vmf.mean_resultant_length_complement is ratio_complement
+    assert vmf.mean_resultant_length_derivative is ratio_derivative
 
 
 @pytest.mark.parametrize(

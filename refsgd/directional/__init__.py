@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from . import vmf
+from .distribution import VonMisesFisher
 from .monitor import DirectionMonitor, DirectionReport
 from .stats import DirectionStats
 
-__all__ = ["DirectionMonitor", "DirectionReport", "DirectionStats", "vmf"]
+__all__ = ["DirectionMonitor", "DirectionReport", "DirectionStats", "VonMisesFisher", "vmf"]

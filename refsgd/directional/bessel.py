@@ -5,6 +5,8 @@ directions are short sums in ``1/s`` whose coefficients depend on ``q`` alone (`
 the ratio is carried down by the recurrence of the Bessel functions from an order where the sum holds, and
 the inverse is found by Householder steps. The sums are formal asymptotic expansions: the comparison with
 mpmath in the tests is their proof.
+
+The NumPy loops here are the oracle of the compiled ones in ``_compiled.py``, which take over for long arrays.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import numpy as np
 from numpy.polynomial.polynomial import polyval
 from numpy.typing import ArrayLike, NDArray
 
+from .. import kernels
+from .._config import backend_name
 from .._errors import message
 from ._coefficients import CONCENTRATION, RATIO
 
@@ -29,6 +33,10 @@ TERMS = (14, 12, 10, 8, 6, 4, 3, 2)
 # After a fourth-order step of 5e-5 the error is below 1e-17. The start is so good that three steps do.
 LAST_STEP = 5e-5
 MAX_STEPS = 8
+
+# NumPy is done with fewer values in some ms, for which nobody should wait for Numba to start, let alone to
+# compile. By size alone, and not by what ran before, so that equal calls give equal bits.
+COMPILED_FROM = 4096
 
 
 def ratio(kappa: ArrayLike, dim: ArrayLike) -> Any:
@@ -120,35 +128,57 @@ def concentration(r: ArrayLike, dim: ArrayLike, one_minus_r: ArrayLike | None = 
     >>> concentration(1.0, 1e6, one_minus_r=[1e-18, 0.0])
     array([4.999995e+23,          inf])
     """
-    r = _checked("r", r, 1.0)
+    r = checked("r", r, 1.0)
     if one_minus_r is None:
         b = 1.0 - r
     else:
-        b = _checked("one_minus_r", one_minus_r, 1.0)
+        b = checked("one_minus_r", one_minus_r, 1.0)
         off = np.abs(r + b - 1.0)
         if (off > 1e-6).any():
             got = f"r + one_minus_r that is off 1 by {np.nanmax(off):.3g}"
             raise ValueError(
                 message("one_minus_r", "equal 1 - r", got, "pass r and 1 - r of the same sample")
             )
-    grid = np.broadcast_arrays(r, b, _half_dimension(dim))
+    grid = np.broadcast_arrays(r, b, half_dimension(dim))
     r, b, lam = (v.ravel() for v in grid)
+    if compiled := compiled_for(r.size):
+        kappa = np.empty(r.size)
+        compiled.concentration(r, b, lam, kappa)
+    else:
+        kappa = _concentration(r, b, lam)
+    return kappa.reshape(grid[0].shape)[()]
 
+
+def _concentration(r: Floats, b: Floats, lam: Floats) -> Floats:
     with np.errstate(divide="ignore"):  # at r = 1, x0 = s0 = kappa = inf
         op, om = 1.0 + r * r, b * (1.0 + r)
         x0, s0, w = 2.0 * lam * r / om, lam * op / om, (2.0 * r / op) ** 2
     kappa = x0.copy()  # right where r is 0, 1 or NaN
     high = s0 >= SERIES_FROM
-    kappa[high] = x0[high] * (1.0 + _double_sum(CONCENTRATION, w[high], s0[high], 0))
+    kappa[high] = x0[high] * (1.0 + double_sum(CONCENTRATION, w[high], s0[high], 0))
     low = (s0 < SERIES_FROM) & (r > 0.0)
     if low.any():
         x0, s0, w = x0[low], s0[low], w[low]
         start = x0 * (1.0 + 0.5 / s0 + (0.25 * w / s0**2) / (1.0 + (1.5 - 2.5 * w) / s0))
         kappa[low] = _householder(r[low], b[low], lam[low], start)
-    return kappa.reshape(grid[0].shape)[()]
+    return kappa
 
 
-def _checked(name: str, value: ArrayLike, high: float) -> Floats:
+def compiled_for(size: int) -> Any:
+    """The module of compiled loops where so many values are worth it, else None.
+
+    Backend "numba" has them for any size, "numpy" for none, and the others where Numba is installed.
+    """
+    name = backend_name()
+    if name == "numpy" or (name != "numba" and (size < COMPILED_FROM or kernels.unavailable("numba"))):
+        return None
+    kernels.load("numba")  # says so if it was asked for and is not there
+    from . import _compiled
+
+    return _compiled
+
+
+def checked(name: str, value: ArrayLike, high: float) -> Floats:
     """`value` as float64 in [0, high], where NaN passes."""
     array = np.asarray(value, dtype=np.float64)
     bad = (array < 0.0) | (array > high)
@@ -158,7 +188,7 @@ def _checked(name: str, value: ArrayLike, high: float) -> Floats:
     return array
 
 
-def _half_dimension(dim: ArrayLike) -> Floats:
+def half_dimension(dim: ArrayLike) -> Floats:
     """``lambda = (dim - 1)/2``."""
     array = np.asarray(dim, dtype=np.float64)
     bad = ~((array >= 2.0) & (array < np.inf))
@@ -168,7 +198,7 @@ def _half_dimension(dim: ArrayLike) -> Floats:
     return (array - 1.0) / 2.0
 
 
-def _double_sum(table: tuple[tuple[float, ...], ...], t: Floats, s: Floats, more: int) -> Floats:
+def double_sum(table: tuple[tuple[float, ...], ...], t: Floats, s: Floats, more: int) -> Floats:
     """``sum_k P_k(t)/s**k`` over as many rows P_k of the table as each s needs, and `more`."""
     total = np.zeros(s.shape)
     needed = np.searchsorted(TERMS_FROM[1:], s, side="right")
@@ -183,12 +213,20 @@ def _double_sum(table: tuple[tuple[float, ...], ...], t: Floats, s: Floats, more
 
 def triple(kappa: ArrayLike, dim: ArrayLike) -> tuple[Any, ...]:
     """A, 1 - A and A', the arguments checked and broadcast and the limits included."""
-    grid = np.broadcast_arrays(_checked("kappa", kappa, np.inf), _half_dimension(dim))
+    grid = np.broadcast_arrays(checked("kappa", kappa, np.inf), half_dimension(dim))
     x, lam = (v.ravel() for v in grid)
-    a, b, slope = np.ones(x.size), np.zeros(x.size), np.zeros(x.size)  # right where x is inf
+    found = np.empty((3, x.size))
     inner = ~np.isinf(x)
-    a[inner], b[inner], slope[inner] = _inner_triple(x[inner], lam[inner])
-    return tuple(v.reshape(grid[0].shape)[()] for v in (a, b, slope))
+    found[:, ~inner] = [[1.0], [0.0], [0.0]]
+    x, lam = x[inner], lam[inner]
+    if compiled := compiled_for(x.size):
+        inside = np.empty((3, x.size))
+        compiled.triple(x, lam, *inside)
+        found[:, inner] = inside
+    else:
+        with np.errstate(over="ignore"):  # s + kappa, which divides
+            found[:, inner] = _inner_triple(x, lam)
+    return tuple(v.reshape(grid[0].shape)[()] for v in found)
 
 
 def _inner_triple(x: Floats, lam: Floats) -> tuple[Floats, Floats, Floats]:
@@ -208,7 +246,7 @@ def _series(x: Floats, lam: Floats) -> tuple[Floats, Floats, Floats]:
     """A/x, 1 - A and A' by the sum in 1/s, none of them through a difference of near numbers."""
     s = np.hypot(lam, x)
     q = lam / s
-    c = _double_sum(RATIO, q, s, 1)
+    c = double_sum(RATIO, q, s, 1)
     a_over_x = (1.0 + c) / (lam + s)
     b = (lam * (1.0 + lam / (s + x)) - x * c) / (lam + s)
     slope = -c * (2.0 + (1.0 - q) * c) * (s / (lam + s))
@@ -236,6 +274,7 @@ def _carried_down(
 
 def _householder(r: Floats, b: Floats, lam: Floats, x: Floats) -> Floats:
     """Solve A(x) = r, or 1 - A(x) = b in the upper half, by steps of order four in log x."""
+    is_open = np.ones(x.shape, dtype=bool)
     for _ in range(MAX_STEPS):
         a, complement, slope = _inner_triple(x, lam)
         a1 = x * slope  # derivatives of A with respect to log x
@@ -244,7 +283,8 @@ def _householder(r: Floats, b: Floats, lam: Floats, x: Floats) -> Floats:
         a3 = source - 4.0 * x * a * a1 - 2.0 * x * a1**2 - 2.0 * (x * a + lam) * a2
         newton, k2, k3 = np.where(r < 0.5, r - a, complement - b) / a1, a2 / a1, a3 / a1
         step = newton * (1.0 - 0.5 * k2 * newton + (3.0 * k2**2 - k3) * newton**2 / 6.0)
-        x = x * np.exp(np.clip(step, -0.5, 0.5))
-        if (np.abs(step) < LAST_STEP).all():
+        x = np.where(is_open, x * np.exp(np.clip(step, -0.5, 0.5)), x)
+        is_open &= np.abs(step) >= LAST_STEP
+        if not is_open.any():
             break
     return x

@@ -1,0 +1,71 @@
+"""The von Mises-Fisher distribution: functions of 10,000 numbers, and random directions."""
+
+from __future__ import annotations
+
+import numpy as np
+from ratios import medians
+
+import refsgd
+
+from . import backend
+
+
+class Functions:
+    """10,000 values at once, by each implementation."""
+
+    params = (["numba", "numpy"], [2, 10, 100, 1_000, 1_000_000])
+    param_names = ("backend", "dim")
+
+    def setup(self, name: str, dim: int) -> None:
+        backend(name)
+        refsgd.use_backend(name)
+        self.r = np.random.default_rng(0).uniform(size=10_000)
+        self.kappa = refsgd.vmf.concentration(self.r, dim)
+        refsgd.vmf.log_h(self.kappa, dim)
+
+    def teardown(self, *_: object) -> None:
+        refsgd.use_backend(None)
+
+    def time_concentration(self, _: str, dim: int) -> None:
+        refsgd.vmf.concentration(self.r, dim)
+
+    def time_mean_resultant_length(self, _: str, dim: int) -> None:
+        refsgd.vmf.mean_resultant_length(self.kappa, dim)
+
+    def time_log_h(self, _: str, dim: int) -> None:
+        refsgd.vmf.log_h(self.kappa, dim)
+
+    def track_nanoseconds_a_concentration(self, _: str, dim: int) -> float:
+        return 1e9 * medians({"solve": lambda: refsgd.vmf.concentration(self.r, dim)})["solve"] / self.r.size
+
+    track_nanoseconds_a_concentration.unit = "ns"  # type: ignore[attr-defined]
+
+
+class Samples:
+    """Some MiB of random directions."""
+
+    params = ([3, 30, 300, 3_000, 100_000, 1_000_000],)
+    param_names = ("dim",)
+    timeout = 300
+
+    def setup(self, dim: int) -> None:
+        self.shape = (max(1, 1_000_000 // dim), dim)
+        self.law = refsgd.VonMisesFisher(np.full(dim, dim**-0.5), float(dim))
+        self.rng = np.random.default_rng(0)
+
+    def time_rvs(self, _: int) -> None:
+        self.law.rvs(self.shape[0], self.rng)
+
+    def peakmem_rvs(self, _: int) -> None:
+        self.law.rvs(self.shape[0], self.rng)
+
+    def track_time_to_normals(self, _: int) -> float:
+        times = medians(
+            {
+                "rvs": lambda: self.law.rvs(self.shape[0], self.rng),
+                "normals": lambda: self.rng.standard_normal(self.shape),
+            }
+        )
+        return times["rvs"] / times["normals"]
+
+    track_time_to_normals.unit = "time / time of the normals"  # type: ignore[attr-defined]
