@@ -17,7 +17,7 @@ import numpy as np
 import refsgd
 from refsgd.datasets import load_mnist
 from refsgd.models import MLP, Softmax
-from refsgd.sgd.minimize import minibatches
+from refsgd.sgd.sampler import Minibatches
 
 MODELS = {
     "softmax": Softmax(784, 10),
@@ -43,7 +43,7 @@ def train(model, batch_size, seed, data, epochs, rule):
     rng = np.random.default_rng(seed)
     run = rule.start(model.init(seed, np.float32))
     n = len(data.y_train)
-    batches = minibatches([data.X_train, data.y_train], n, batch_size, rng)
+    batches = iter(Minibatches([data.X_train, data.y_train], batch_size, rng))
     scores = {}
     for epoch in range(1, max(epochs) + 1):
         for X, y in itertools.islice(batches, math.ceil(n / batch_size)):

@@ -14,7 +14,7 @@ from ..directional import DirectionMonitor, DirectionReport
 from ..models import MLP, Softmax
 from ..progress import bar
 from ..sgd import VSGD
-from ..sgd.minimize import minibatches
+from ..sgd.sampler import Minibatches
 
 MODELS = ("tanh", "relu", "softmax")
 HIDDEN_UNITS = 120
@@ -70,7 +70,7 @@ def train(
     run = VSGD().start(model.init(seed, np.float32), backend=backend)
     monitor = DirectionMonitor()
     n = len(data.y_train)
-    batches = minibatches([data.X_train, data.y_train], n, batch_size, rng)
+    batches = iter(Minibatches([data.X_train, data.y_train], batch_size, rng))
     history: list[EpochReport] = []
     try:
         for epoch in range(1, epochs + 1):

@@ -218,9 +218,9 @@ def secants(  # type: ignore[no-untyped-def]
 
 
 @jit
-def block_sum(values: Array) -> float:
-    """The sum of one block, in the order that the contract lays down."""
-    lanes = np.zeros(LANES, values.dtype)
+def block_sum(values: Array, lanes: Array) -> float:
+    """The sum of one block, in the order that the contract lays down. ``lanes`` (LANES,) is overwritten."""
+    lanes[:] = 0
     whole = values.size // LANES * LANES
     for begin in range(0, whole, LANES):
         for lane in range(LANES):
@@ -228,7 +228,7 @@ def block_sum(values: Array) -> float:
     for i in range(whole, values.size):
         lanes[i - whole] += values[i]
     total = np.float64(0)
-    for lane in range(LANES):
+    for lane in range(min(LANES, values.size)):
         total += lanes[lane]
     return total
 
@@ -251,7 +251,7 @@ def step_fd(
     s, eps = real(scale), real(WIDEN * np.finfo(state.dtype).eps)
     largest = real(MAX_CURV_F32 if state.itemsize == 4 else MAX_CURV_F64)
     variant = FAITHFUL_FD if faithful else DEFAULT
-    scratch = np.empty((3, BLOCK), state.dtype)
+    scratch, lanes = np.empty((3, BLOCK), state.dtype), np.empty(LANES, state.dtype)
     for block in range(sums.shape[0]):
         i, j = block * BLOCK, min((block + 1) * BLOCK, grad.size)
         x, g_avg, tau = state[0, i:j], state[1, i:j], state[5, i:j]
@@ -262,7 +262,8 @@ def step_fd(
             x, g_avg, state[2, i:j], state[3, i:j], state[4, i:j], tau,
             grad[i:j], g2, curv, None, grad[i:j], real(n), limit_g, limit_h, s, variant,
         )  # fmt: skip
-        sums[block, 0], sums[block, 1], sums[block, 2] = block_sum(delta2), block_sum(diff2), block_sum(tau)
+        sums[block, 0], sums[block, 1] = block_sum(delta2, lanes), block_sum(diff2, lanes)
+        sums[block, 2] = block_sum(tau, lanes)
 
 
 def set_num_threads(n: int) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import inspect
-import itertools
 import math
+import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +17,17 @@ from numpy.typing import NDArray
 from .._errors import NumericalWarning, message
 from .._validation import choice, integer
 from ..progress import bar
+from .interrupts import Interrupts
 from .moments import share_memory
 from .run import Run
+from .sampler import Minibatches
+from .stopping import criterion
 from .vsgd import PRESETS, VSGD
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
+
+    from .baselines import Baseline, BaselineRun
 
 #: status -> success
 FINISHED, STOPPED, NOT_FINITE, INTERRUPTED = 0, 1, 2, 3
@@ -33,10 +39,15 @@ def minimize(
     args: Sequence[Any] = (),
     *,
     fun: Callable[..., Any] | None = None,
-    method: str | VSGD = "vsgd-fd",
+    method: str | VSGD | Baseline = "vsgd-fd",
     batch_size: int = 1,
     epochs: int | None = None,
     max_iter: int | None = None,
+    weighting: str | None = None,
+    diag_hess: Callable[..., Any] | None = None,
+    blocks: Sequence[int] | None = None,
+    stop: Any = None,
+    resume: Mapping[str, NDArray[Any]] | None = None,
     random_state: Any = None,
     callback: Callable[..., Any] | None = None,
     progress: bool = False,
@@ -47,24 +58,39 @@ def minimize(
     Parameters
     ----------
     grad : callable
-        ``grad(x, *batch)`` with ``x`` (d,): per-sample gradients (n, d), or `Moments`, or a tuple of its
-        fields such as the ``moments`` methods of `refsgd.models` return.
+        ``grad(x, *batch)`` with ``x`` (d,): per-sample gradients (n, d), dense or CSR, or `Moments`, or a
+        tuple of its fields such as the ``moments`` methods of `refsgd.models` return. Or a function compiled
+        by Numba, ``grad(x, *sample, out)``, that writes the gradient of one sample to ``out`` (d,): it runs
+        without Python in between (`refsgd.sgd.compiled`).
     x0 : (d,) array
         Where to start, float32 or float64; not changed.
     args : sequence of arrays
-        Data that share axis 0; each minibatch is ``batch_size`` of their rows. Without any, ``grad(x)`` is
-        called twice a step and must use the same samples both times.
+        Data that share axis 0, dense or CSR; each minibatch is ``batch_size`` of their rows. Without any,
+        ``grad(x)`` is called twice a step and must use the same samples both times.
     fun : callable, optional
         ``fun(x, *args)``: the loss of the whole data, or per-sample losses, whose mean is taken; evaluated
         once, at the end.
-    method : str or VSGD, default "vsgd-fd"
-        The rule.
+    method : str, VSGD or Baseline, default "vsgd-fd"
+        The rule: a name of `VSGD.preset`, or a rule itself.
     batch_size : int, default 1
         Rows a minibatch; the last one of an epoch may be smaller.
     epochs : int, optional
-        Passes over the data, each in a new random order. 1 if ``max_iter`` is not given either.
+        Passes over the data, each in a new random order. 1 if neither ``max_iter`` nor ``stop`` is given.
     max_iter : int, optional
         Largest number of steps.
+    weighting : {"dense", "sparse", "orthogonal"}, optional
+        How samples add up, where ``method`` is a name: see `VSGD`.
+    diag_hess : callable, optional
+        ``diag_hess(x, *batch)``: the diagonal Hessian, (d,) or per sample (n, d), for the methods
+        ``"vsgd-l"``, ``"vsgd-g"`` and ``"vsgd-b"``, which need it.
+    blocks : sequence of int, optional
+        Numbers of parameters that share a rate, in order, for ``"vsgd-b"``.
+    stop : callable or sequence of callables, optional
+        Criteria of `refsgd.stopping`, asked after each step; any of a sequence.
+    resume : mapping, optional
+        The ``state`` of an earlier result with the same arguments: go on from there, to the same bits as
+        without a break. ``epochs`` and ``max_iter`` count from the very beginning; ``x0`` only gives shape
+        and dtype, and ``random_state`` is that of the state.
     random_state : None, int, Generator
         For `numpy.random.default_rng`.
     callback : callable, optional
@@ -79,14 +105,15 @@ def minimize(
     -------
     scipy.optimize.OptimizeResult
         ``x``, ``fun`` (NaN without ``fun``), ``success``, ``status``, ``message``, ``nit`` (steps), ``njev``
-        (evaluations of ``grad``), ``nsamples``, ``rates`` (d,), ``state`` (a `Run.state_dict`). Where a
-        gradient is not finite the run warns, and returns the last good ``x`` with ``success=False``; so does
-        Ctrl-C, without a warning.
+        (gradients of minibatches), ``nsamples``, ``rates`` (d,), ``state`` (plain arrays, for ``np.savez``
+        and ``resume``). Where a gradient is not finite the run warns, and returns the last good ``x`` with
+        ``success=False``; so does Ctrl-C, without a warning.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument or a gradient has the wrong type, dtype or shape.
+        If an argument or a gradient has the wrong type, dtype or shape, or one is missing that the method
+        needs, or given that it does not need.
 
     References
     ----------
@@ -103,44 +130,45 @@ def minimize(
     >>> res.success, res.nit, bool(model.error(res.x, X, y) < 0.02)
     (True, 3000, True)
     """
-    run, arrays, batches, total = prepare(
-        grad, x0, args, method, batch_size, epochs, max_iter, random_state, backend
-    )
+    job = Job(grad, x0, args, method, batch_size, epochs, max_iter, weighting, diag_hess, blocks,
+              resume, random_state, backend, is_endless=stop is not None)  # fmt: skip
+    run = job.run
+    should_stop = criterion(stop) if stop is not None else None
     report = reporter(callback, run)
-    njev = 0
-
-    def counted(*args: Any) -> Any:
-        nonlocal njev
-        njev += 1
-        return grad(*args)
-
+    is_watched = stop is not None or callback is not None
     status, why = FINISHED, "the epochs or steps asked for are done"
-    with bar(total, "step", show=progress) as shown:
+    total = None if math.isinf(job.total) else int(job.total)
+    with bar(total, "step", show=progress, initial=run.n_steps) as shown, job.interrupts.handled():
         try:
-            for batch in batches:
-                run.tell(evaluate(counted, run.ask(), batch))
-                shown.update()
+            while run.n_steps < job.total:
+                shown.update(job.step(most=1 if is_watched else math.inf))
                 try:
                     report()
                 except StopIteration:
                     status, why = STOPPED, "the callback stopped the run"
+                    break
+                if should_stop is not None and (reason := should_stop(run)):
+                    status, why = STOPPED, reason
                     break
         except KeyboardInterrupt:
             status, why = INTERRUPTED, "interrupted; x is the last one reached"
         except FloatingPointError as error:
             status, why = NOT_FINITE, str(error)
             warnings.warn(why, NumericalWarning, stacklevel=2)
+    value = math.nan if fun is None else float(np.mean(fun(run.x, *job.batches.arrays)))
+    if fun is not None and not math.isfinite(value) and status in (FINISHED, STOPPED):
+        status, why = NOT_FINITE, f"{why}; fun is {value} at the last x"
     return result(
         x=run.x.copy(),
-        fun=math.nan if fun is None else float(np.mean(fun(run.x, *arrays))),
+        fun=value,
         success=status in (FINISHED, STOPPED),
         status=status,
         message=why,
         nit=run.n_steps,
-        njev=njev,
+        njev=job.njev,
         nsamples=run.n_samples,
         rates=run.rates,
-        state=run.state_dict(),
+        state=job.state_dict(),
     )
 
 
@@ -149,13 +177,16 @@ def iterate(
     x0: NDArray[Any],
     args: Sequence[Any] = (),
     *,
-    method: str | VSGD = "vsgd-fd",
+    method: str | VSGD | Baseline = "vsgd-fd",
     batch_size: int = 1,
     epochs: int | None = None,
     max_iter: int | None = None,
+    weighting: str | None = None,
+    diag_hess: Callable[..., Any] | None = None,
+    blocks: Sequence[int] | None = None,
     random_state: Any = None,
     backend: str | None = None,
-) -> Iterator[Run]:
+) -> Iterator[Run | BaselineRun]:
     """`minimize` as an iterator: after each step it gives the run, with ``x``, ``rates``, ``n_steps`` ...
 
     The arguments and errors are those of `minimize`; a gradient that is not finite raises
@@ -171,63 +202,139 @@ def iterate(
     >>> step.n_steps < 200
     True
     """
-    run, _, batches, _ = prepare(grad, x0, args, method, batch_size, epochs, max_iter, random_state, backend)
+    job = Job(grad, x0, args, method, batch_size, epochs, max_iter, weighting, diag_hess, blocks,
+              None, random_state, backend, is_endless=False)  # fmt: skip
 
-    def steps() -> Iterator[Run]:
-        for batch in batches:
-            run.tell(evaluate(grad, run.ask(), batch))
-            yield run
+    def steps() -> Iterator[Run | BaselineRun]:
+        while job.run.n_steps < job.total:
+            job.step(most=1)
+            yield job.run
 
     return steps()
 
 
-def prepare(
-    grad: Callable[..., Any],
-    x0: NDArray[Any],
-    args: Sequence[Any],
-    method: str | VSGD,
-    batch_size: int,
-    epochs: int | None,
-    max_iter: int | None,
-    random_state: Any,
-    backend: str | None,
-) -> tuple[Run, list[Any], Iterator[list[Any]], int]:
-    """Checked arguments as a run, the arrays, their minibatches, and how many of these there will be."""
-    rule = method if isinstance(method, VSGD) else PRESETS[choice("method", method, PRESETS)]
-    batch_size = integer("batch_size", batch_size, minimum=1)
-    epochs = None if epochs is None else integer("epochs", epochs, minimum=1)
-    max_iter = None if max_iter is None else integer("max_iter", max_iter, minimum=1)
-    if not callable(grad):
-        raise TypeError(message("grad", "be callable", repr(grad), "pass a function grad(x, *batch)"))
-    arrays, n_rows = data(args)
-    if not arrays and epochs is not None:
-        raise ValueError(message("epochs", "be None where args is empty", epochs, "pass max_iter"))
-    if not arrays and max_iter is None:
-        raise ValueError(
-            message(
-                "max_iter", "be given where args is empty", None, "pass max_iter=1000 or so, or data in args"
-            )
-        )
-    if epochs is None and max_iter is None:
-        epochs = 1
-    run = rule.start(x0, backend=backend)
-    steps_an_epoch = math.ceil(n_rows / batch_size)
-    total = min(s for s in (max_iter, epochs and epochs * steps_an_epoch) if s is not None)
-    rng = np.random.default_rng(random_state)
-    return run, arrays, itertools.islice(minibatches(arrays, n_rows, batch_size, rng), total), total
+class Job:
+    """A run and what it is fed with: the checked arguments of `minimize`.
+
+    Attributes
+    ----------
+    total : float
+        Steps to do, inf if only a criterion ends them.
+    njev : int
+        Gradients of minibatches evaluated so far.
+    """
+
+    def __init__(
+        self,
+        grad: Callable[..., Any],
+        x0: NDArray[Any],
+        args: Sequence[Any],
+        method: str | VSGD | Baseline,
+        batch_size: int,
+        epochs: int | None,
+        max_iter: int | None,
+        weighting: str | None,
+        diag_hess: Callable[..., Any] | None,
+        blocks: Sequence[int] | None,
+        resume: Mapping[str, NDArray[Any]] | None,
+        random_state: Any,
+        backend: str | None,
+        *,
+        is_endless: bool,
+    ) -> None:
+        rule = rule_of(method, weighting)
+        batch_size = integer("batch_size", batch_size, minimum=1)
+        epochs = None if epochs is None else integer("epochs", epochs, minimum=1)
+        max_iter = None if max_iter is None else integer("max_iter", max_iter, minimum=1)
+        if not callable(grad):
+            raise TypeError(message("grad", "be callable", repr(grad), "pass a function grad(x, *batch)"))
+        needed(rule, method, diag_hess=diag_hess, blocks=blocks)
+        arrays = data(args)
+        if not arrays and epochs is not None:
+            raise ValueError(message("epochs", "be None where args is empty", epochs, "pass max_iter"))
+        if not arrays and max_iter is None and not is_endless:
+            must, remedy = "be given where args is empty", "pass max_iter=1000 or so, or data in args"
+            raise ValueError(message("max_iter", must, None, remedy))
+        if epochs is None and max_iter is None and not is_endless:
+            epochs = 1
+        options = {} if blocks is None else {"blocks": blocks}
+        self.run = rule.start(x0, backend=backend, **options)
+        self.batches = Minibatches(arrays, batch_size, random_state)
+        steps = epochs * self.batches.steps_an_epoch if epochs else math.inf
+        self.total = min(float(max_iter or math.inf), steps)
+        self.diag_hess = diag_hess
+        self.interrupts = Interrupts()
+        self.njev = 0
+        self._grad = grad
+        self._leap: Callable[[Minibatches, float], int] | None = None
+        if "numba" in sys.modules:  # else grad cannot be compiled by it
+            from . import compiled
+
+            if compiled.is_for_one_sample(grad, len(arrays)):
+                kernel = compiled.SampleGradient(grad, self.run.x, arrays)
+                self._grad = kernel.rows
+                self._leap = kernel.leap_of(self.run)
+        if resume is not None:
+            self.batches.load_state_dict(resume)
+            self.run.load_state_dict(resume)
+
+    def step(self, most: float) -> int:
+        """Do a step, or several, at most ``most``, if they need no Python; return how many."""
+        done = 0
+        if self._leap is not None:
+            with self.interrupts:
+                done = self._leap(self.batches, min(most, self.total - self.run.n_steps))
+            self.njev += 2 * done
+        if done:
+            return done
+        batch = self.batches.at(self.run.n_steps)
+        points = self.run.ask()
+        told = [self._evaluate(points, batch)]
+        if self.diag_hess is not None:
+            told.append(self.diag_hess(self.run.x, *batch))
+        with self.interrupts:
+            self.run.tell(*told)
+        return 1
+
+    def _evaluate(self, points: Sequence[NDArray[Any]], batch: Sequence[Any]) -> list[Any]:
+        """Gradients at all points, none of them overwritten by a later call."""
+        gradients = [self._grad(point, *batch) for point in points]
+        self.njev += len(points)
+        if share_memory(gradients):  # grad writes to the same array each time
+            gradients[1] = copy.deepcopy(gradients[1])
+            gradients[0] = self._grad(points[0], *batch)
+            self.njev += 1
+        return gradients
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """What ``resume`` takes."""
+        return self.run.state_dict() | self.batches.state_dict()
 
 
-def evaluate(grad: Callable[..., Any], points: Sequence[NDArray[Any]], batch: Sequence[Any]) -> list[Any]:
-    """Gradients at all points, none of them overwritten by a later call."""
-    gradients = [grad(point, *batch) for point in points]
-    if share_memory(gradients):  # grad writes to the same array each time
-        gradients[1] = copy.deepcopy(gradients[1])
-        gradients[0] = grad(points[0], *batch)
-    return gradients
+def rule_of(method: str | VSGD | Baseline, weighting: str | None) -> VSGD | Baseline:
+    """The rule of that name, or the rule itself."""
+    if isinstance(method, str) or not hasattr(method, "start") or isinstance(method, type):
+        rule = PRESETS[choice("method", method, PRESETS)]
+        return rule if weighting is None else replace(rule, weighting=weighting)
+    if weighting is not None:
+        remedy = f"pass method=refsgd.VSGD(weighting={weighting!r})"
+        raise ValueError(message("weighting", "be None where method is a rule", repr(weighting), remedy))
+    return method
 
 
-def data(args: Sequence[Any]) -> tuple[list[Any], int]:
-    """The arrays of ``args``, and the length of the axis 0 that they must share."""
+def needed(rule: VSGD | Baseline, method: Any, **given: Any) -> None:
+    """Refuse what is missing of, or given beside, what a rule requires."""
+    for name, value in given.items():
+        if value is None and name in rule.requires:
+            remedy = "pass it, or use method='vsgd-fd'"
+            raise ValueError(message(name, f"be given with method={method!r}", None, remedy))
+        if value is not None and name not in rule.requires:
+            remedy = f"leave it out, or choose a method that uses {name}"
+            raise ValueError(message(name, f"be None with method={method!r}", "one", remedy))
+
+
+def data(args: Sequence[Any]) -> list[Any]:
+    """The arrays of ``args``, which must share axis 0."""
     if not isinstance(args, tuple | list):
         args = (args,)
     arrays = [array if hasattr(array, "shape") else np.asarray(array) for array in args]
@@ -241,23 +348,10 @@ def data(args: Sequence[Any]) -> tuple[list[Any], int]:
                 "pass (X, y) with one row per sample, and bind other arguments with functools.partial",
             )
         )
-    return arrays, (lengths[0] or 0) if lengths else 0
+    return arrays
 
 
-def minibatches(
-    arrays: Sequence[Any], n_rows: int, batch_size: int, rng: np.random.Generator
-) -> Iterator[list[Any]]:
-    """Endless minibatches of rows, each epoch in a new order. Empty lists where there are no arrays."""
-    while not arrays:
-        yield []
-    while True:
-        order = rng.permutation(n_rows)
-        for begin in range(0, n_rows, batch_size):
-            rows = order[begin : begin + batch_size]
-            yield [array[rows] for array in arrays]
-
-
-def reporter(callback: Callable[..., Any] | None, run: Run) -> Callable[[], None]:
+def reporter(callback: Callable[..., Any] | None, run: Run | BaselineRun) -> Callable[[], None]:
     """What to call after each step, in the form of SciPy's callbacks."""
     if callback is None:
         return lambda: None

@@ -14,6 +14,7 @@ from .._config import backend_name
 from .._errors import message
 from .._validation import float_array, integer, not_finite_entries
 from ..kernels.contract import Kernels
+from .csr import checked_csr
 
 
 class Moments(NamedTuple):
@@ -94,7 +95,7 @@ def checked_moments(
 ) -> Moments:
     """The moments of what a user gave for a gradient at ``x``, in the dtype of ``x``.
 
-    ``out`` (2, d) is written to where there are rows to average.
+    ``out`` (2, d) is written to where there are rows, dense or sparse, to average.
 
     Raises
     ------
@@ -112,6 +113,14 @@ def checked_moments(
         given = {"mean": mean} if mean_sq is None else {"mean": mean, "mean_sq": mean_sq}
         parts = [float_array(f"{part} of {name}", given[part], x.shape, finite=False) for part in given]
         moments = Moments(n, *(part.astype(x.dtype, copy=False) for part in parts))
+    elif hasattr(gradient, "tocsr"):
+        entries = checked_csr(name, gradient.tocsr(), x)
+        mean, mean_sq = out
+        out[:] = 0
+        np.add.at(mean, entries.indices, entries.data)
+        np.add.at(mean_sq, entries.indices, entries.data * entries.data)
+        out /= entries.n_samples
+        moments = Moments(entries.n_samples, mean, mean_sq)
     else:
         rows = checked_rows(name, gradient, x.size).astype(x.dtype, copy=False)
         if len(rows) == 1:
@@ -136,10 +145,16 @@ def share_memory(gradients: Sequence[Any]) -> bool:
     """Whether two gradients, arrays or moments, overlap in memory."""
     if len(gradients) < 2:
         return False
-    first, second = (
-        [a for a in (g if isinstance(g, tuple) else (g,)) if isinstance(a, np.ndarray)] for g in gradients
-    )
+    first, second = map(memory, gradients)
     return any(np.shares_memory(a, b) for a in first for b in second)
+
+
+def memory(gradient: Any) -> list[NDArray[Any]]:
+    """The arrays behind a gradient: rows, sparse rows or moments."""
+    if hasattr(gradient, "tocsr"):
+        return [gradient.data]
+    parts = gradient if isinstance(gradient, tuple) else (gradient,)
+    return [part for part in parts if isinstance(part, np.ndarray)]
 
 
 def squares(moments: Moments) -> NDArray[Any]:

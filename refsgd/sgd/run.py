@@ -124,9 +124,10 @@ class Run:
         Parameters
         ----------
         gradients : sequence
-            One entry a point of `ask`: per-sample gradients (n, d) with n >= 1, float32 or float64; or
-            `Moments`, or a tuple of its fields. With moments a curvature by finite differences is that of
-            the mean gradient, in `faithful` mode too. Weightings but ``"dense"`` need the rows.
+            One entry a point of `ask`: per-sample gradients (n, d) with n >= 1, float32 or float64, dense or
+            CSR; or `Moments`, or a tuple of its fields. Weightings but ``"dense"`` need the rows. Where only
+            moments are known, or CSR rows weigh densely, a curvature by finite differences is that of the
+            mean gradient, in `faithful` mode too.
         diag_hess : array, optional
             For ``curvature="bbprop"``: the diagonal Hessian at x, (d,) for the minibatch or (n, d) for each
             sample, in ``loss / x**2``. Faithful rules take absolute values.

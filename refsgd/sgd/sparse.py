@@ -25,20 +25,12 @@ from numpy.typing import NDArray
 from .._errors import message
 from ..kernels import reference
 from .averages import N_START
+from .csr import Entries, absolute_differences, checked_csr
 from .curvature import StepScale, global_curvature
 from .moments import checked_rows, finite_squares
 from .run import Run, overestimate
 
 Array = NDArray[Any]
-
-
-class Entries(NamedTuple):
-    """The non-zeros of n sparse rows: the row, the column and the value of each."""
-
-    n_samples: int
-    indptr: Array
-    indices: Array  # int64
-    data: Array
 
 
 class Touched(NamedTuple):
@@ -231,50 +223,3 @@ class SparseRun(Run):
 
     def _arrays(self) -> dict[str, Array]:
         return {**super()._arrays(), "point": self._point, "touched": self._touched}
-
-
-def checked_csr(name: str, csr: Any, x: Array) -> Entries:
-    """The entries of a CSR matrix (n, d) whose rows are sorted, without duplicates and within d columns.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not of that kind.
-    """
-    indptr, indices = np.asarray(csr.indptr), np.asarray(csr.indices)
-    data = np.ascontiguousarray(csr.data)
-    n, d = csr.shape
-    if data.dtype not in (np.float32, np.float64):
-        remedy = f"convert it, for example {name}.astype(float)"
-        raise TypeError(message(name, "have dtype float32 or float64", data.dtype, remedy))
-    if d != x.size or n == 0:
-        remedy = "pass one row per sample, at least one"
-        raise ValueError(message(name, f"have shape (n, {x.size})", (n, d), remedy))
-    ends = np.diff(indptr)
-    if indptr.size != n + 1 or indptr[0] != 0 or (ends < 0).any() or indptr[-1] != indices.size != data.size:
-        got, remedy = "indptr, indices and data that do not fit", "build it anew with scipy.sparse.csr_array"
-        raise ValueError(message(name, "be a valid CSR matrix", got, remedy))
-    if indices.size and (indices.min() < 0 or indices.max() >= d):
-        bad = indices[(indices < 0) | (indices >= d)]
-        remedy = "check how the indices were made: they begin at 0"
-        got = f"{bad.size} outside (first: {bad[0]})"
-        raise ValueError(message(name, f"have column indices of 0 to {d - 1}", got, remedy))
-    is_later = np.diff(indices) <= 0
-    is_later[indptr[1:-1][(indptr[1:-1] > 0) & (indptr[1:-1] < indices.size)] - 1] = False
-    if is_later.any():
-        row = int(np.searchsorted(indptr, int(np.argmax(is_later)) + 1, side="right")) - 1
-        must = "have column indices that grow in each row"
-        raise ValueError(message(name, must, f"row {row}", f"call {name}.sum_duplicates(), which sorts too"))
-    return Entries(n, indptr, indices.astype(np.int64, copy=False), data.astype(x.dtype, copy=False))
-
-
-def absolute_differences(here: Entries, there: Entries) -> Array:
-    """``|g - g'|`` at each entry of ``here``; an entry that is missing in ``there`` is 0 there."""
-    if np.array_equal(here.indptr, there.indptr) and np.array_equal(here.indices, there.indices):
-        return np.abs(here.data - there.data)
-    from scipy.sparse import csr_array
-
-    d = 1 + int(max(here.indices.max(initial=0), there.indices.max(initial=0)))
-    a, b = (csr_array((e.data, e.indices, e.indptr), shape=(e.n_samples, d)) for e in (here, there))
-    row = np.repeat(np.arange(here.n_samples), np.diff(here.indptr))
-    return np.abs(np.asarray((a - b)[row, here.indices]))
