@@ -9,7 +9,7 @@ from . import datasets, models
 from ._config import get_num_threads, set_num_threads, show_backends, use_backend
 from ._errors import BackendError, NumericalWarning
 from .directional import DirectionMonitor, DirectionReport, DirectionStats, VonMisesFisher, vmf
-from .sgd import VSGD, Moments, Run, iterate, minimize
+from .sgd import VSGD, Moments, Run, baselines, iterate, minimize, stopping
 
 __version__ = "0.1.0"
 
@@ -24,6 +24,7 @@ __all__ = [
     "Run",
     "VonMisesFisher",
     "__version__",
+    "baselines",
     "datasets",
     "get_num_threads",
     "iterate",
@@ -31,6 +32,7 @@ __all__ = [
     "models",
     "set_num_threads",
     "show_backends",
+    "stopping",
     "use_backend",
     "vmf",
 ]

@@ -79,9 +79,9 @@ class Baseline(ABC):
         """
         return BaselineRun(self, x0, backend=backend)
 
-    def __call__(self: Any, fun: Any, x0: NDArray[Any], args: tuple[Any, ...] = (), **options: Any) -> Any:
+    def __call__(self, fun: Any, x0: NDArray[Any], args: tuple[Any, ...] = (), **options: Any) -> Any:
         """Be the ``method`` of `scipy.optimize.minimize`: see `refsgd.sgd.scipy_door`."""
-        from .scipy_door import solve  # typed for VSGD, hence ``self: Any``
+        from .scipy_door import solve
 
         return solve(self, fun, x0, args, **options)
 

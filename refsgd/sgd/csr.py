@@ -39,7 +39,8 @@ def checked_csr(name: str, csr: Any, x: Array) -> Entries:
         remedy = "pass one row per sample, at least one"
         raise ValueError(message(name, f"have shape (n, {x.size})", (n, d), remedy))
     ends = np.diff(indptr)
-    if indptr.size != n + 1 or indptr[0] != 0 or (ends < 0).any() or indptr[-1] != indices.size != data.size:
+    is_whole = indptr.size == n + 1 and indptr[0] == 0 and indptr[-1] == indices.size == data.size
+    if not is_whole or (ends < 0).any():
         got, remedy = "indptr, indices and data that do not fit", "build it anew with scipy.sparse.csr_array"
         raise ValueError(message(name, "be a valid CSR matrix", got, remedy))
     if indices.size and (indices.min() < 0 or indices.max() >= d):

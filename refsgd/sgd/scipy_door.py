@@ -9,16 +9,29 @@ from numpy.typing import NDArray
 
 from .._errors import message
 from .minimize import minimize
-from .vsgd import VSGD
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-OPTIONS = ("batch_size", "epochs", "max_iter", "random_state", "progress", "backend")
+    from .baselines import Baseline
+    from .vsgd import VSGD
+
+OPTIONS = (
+    "batch_size",
+    "epochs",
+    "max_iter",
+    "diag_hess",
+    "blocks",
+    "stop",
+    "resume",
+    "random_state",
+    "progress",
+    "backend",
+)
 
 
 def solve(
-    rule: VSGD,
+    rule: VSGD | Baseline,
     fun: Any,
     x0: NDArray[Any],
     args: tuple[Any, ...] = (),

@@ -215,6 +215,7 @@ class SparseRun(Run):
             finite_squares(name, dense.astype(self.x.dtype, copy=False), self.n_steps)
             row, column = np.nonzero(dense)
             indptr = np.searchsorted(row, np.arange(len(dense) + 1))
+            column = np.ascontiguousarray(column, np.int64)  # a view of pairs otherwise
             return Entries(len(dense), indptr, column, dense[row, column].astype(self.x.dtype, copy=False))
         csr = rows if rows.format == "csr" else rows.tocsr()
         entries = checked_csr(name, csr, self.x)
