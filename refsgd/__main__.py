@@ -1,4 +1,4 @@
-"""``python -m refsgd demo | backends``."""
+"""``python -m refsgd demo | reproduce | backends``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from . import datasets
 from ._config import BACKENDS, show_backends, use_backend
 from ._errors import BackendError
-from .experiments import demo
+from .experiments import claims, demo
 
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -51,6 +51,17 @@ def parser() -> argparse.ArgumentParser:
     add("--plot", metavar="FILE", help="write a picture (.png, .pdf, .svg); needs matplotlib")
     add("--backend", choices=BACKENDS, help="kernels to use, else REFSGD_BACKEND, else auto")
     demo_parser.set_defaults(run=run_demo)
+
+    reproduce_parser = commands.add_parser(
+        "reproduce",
+        help="measure what the papers claim: a verdict, a picture and a JSON file each",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = reproduce_parser.add_argument
+    add("what", choices=("list", "rates", *claims.RATES), metavar="WHAT", help="list, rates (all), or a name")
+    add("--quick", action="store_true", help="fewer seeds and steps")
+    add("--out", metavar="DIR", default="reproduced", help="folder to write to")
+    reproduce_parser.set_defaults(run=run_reproduce)
 
     backends_parser = commands.add_parser("backends", help="which kernels are available, or why not")
     backends_parser.set_defaults(run=lambda options: show_backends())
@@ -97,6 +108,32 @@ def run_demo(options: argparse.Namespace) -> None:
         print(f"picture in {options.plot}")
 
 
+def run_reproduce(options: argparse.Namespace) -> None:
+    names = claims.RATES if options.what in ("list", "rates") else (options.what,)
+    if options.what == "list":
+        for name in names:
+            print(f"{name:20s}  {claims.load(name).statement}")
+        return
+    folder = Path(options.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    if importlib.util.find_spec("matplotlib") is None:
+        print('no pictures: pip install "refsgd[plot]"')
+    summary = []
+    try:
+        for name in names:
+            claim = claims.load(name)
+            print(f"{claim.statement}\n  {claim.protocol}", flush=True)
+            verdict = claims.reproduce(claim, folder, quick=options.quick)
+            says = "holds" if verdict.holds else "does not hold"
+            print(f"  {says}: {verdict.by}\n", flush=True)
+            summary.append(f"{name:20s}  {says}")
+    except KeyboardInterrupt:
+        if not summary:
+            raise
+        summary.append("interrupted")
+    print("\n".join([*summary, f"numbers and pictures in {folder}"]))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
@@ -105,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"refsgd: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nrefsgd: interrupted before the first epoch ended", file=sys.stderr)
+        print("\nrefsgd: interrupted before the first result", file=sys.stderr)
         return 130
     return 0
 

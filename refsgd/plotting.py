@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from .experiments.claims import Claim, Verdict
     from .experiments.demo import EpochReport
 
 
@@ -79,3 +81,18 @@ def plot_training(history: Sequence[EpochReport], path: str | Path, title: str) 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
+
+
+def plot_claim(claim: Claim, numbers: dict[str, Any], verdict: Verdict, path: str | Path) -> None:
+    """The picture of a claim, with its statement and its verdict."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    claim.plot(axes, numbers)
+    says = "Holds" if verdict.holds else "Does not hold"
+    text = textwrap.fill(f"{claim.statement} {says}: {verdict.by}.", 110)
+    axes.set_title(text, fontsize=9, loc="left")
+    figure.savefig(path, dpi=110)

@@ -243,4 +243,4 @@ def test_interrupted_training_returns_the_finished_epochs(monkeypatch):
 def test_interrupt_in_the_first_epoch_has_its_exit_code(capsys, monkeypatch):
     interrupt_at(monkeypatch, 5)
     assert main(FAST) == 130
-    assert capsys.readouterr().err == "\nrefsgd: interrupted before the first epoch ended\n"
+    assert capsys.readouterr().err == "\nrefsgd: interrupted before the first result\n"
