@@ -13,8 +13,8 @@ from refsgd.experiments import claims
 FALLING = [1.0] * 100 + [0.1] * 100
 NUMBERS = {
     "rates_adapt": (
-        dict.fromkeys(("default", "published"), [FALLING + FALLING]),
-        dict.fromkeys(("default", "published"), [[1.0] * 400]),
+        {"default": [FALLING + FALLING], "published": [FALLING + FALLING]},
+        {"default": [FALLING + FALLING], "published": [[1.0] * 400]},
     ),
     "minibatch_gain": (
         {"sizes": [1, 10, 100, 1000, 10_000], "steps": [[900], [90], [10], [9], [9]], "ratio": 100},

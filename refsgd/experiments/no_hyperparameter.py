@@ -120,8 +120,8 @@ def verdict(numbers: dict[str, Any]) -> Verdict:
     default = worst.pop("default")
     rate, least = min(worst.items(), key=lambda item: item[1])
     by = (
-        f"at worst {default:.3g} times the loss of the best rate of the same task (bar 2); any one rate "
-        f"has at worst {least:.3g} times (that of {rate}) or more"
+        f"at worst {default:.3g} times the loss of the best rate of the same task (bar 2); "
+        f"any one rate has at worst {least:.3g} times (that of {rate}) or more"
     )
     return Verdict(default < 2 and default < least, by)
 

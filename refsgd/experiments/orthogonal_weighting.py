@@ -54,8 +54,8 @@ CLAIM = Claim(
     "orthogonal_weighting",
     "Orthogonal reweighting lies between the mean and the sum, and is either where it should be.",
     f"{N} gradients in {DIM} dimensions with random lengths, which share a part {ALIGNMENTS} of their "
-    "squared length: the sum of their weights is that of a mean, 1, if aligned, that of a sum if orthogonal, and falls "
-    "in between.",
+    "squared length: the sum of their weights is that of a mean, 1, if aligned, that of a sum if "
+    "orthogonal, and falls in between.",
     measure,
     verdict,
     plot,

@@ -1,0 +1,29 @@
+"""A sparse vSGD step: its time follows the non-zeros, not the number of parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_array
+
+import refsgd
+
+from . import BACKENDS
+
+
+class SparseStep:
+    """One step on one sample, gradients at hand."""
+
+    params = (BACKENDS, [10_000, 1_000_000, 100_000_000], [75, 7_500])
+    param_names = ("backend", "dim", "nnz")
+    timeout = 300
+
+    def setup(self, name: str, dim: int, nnz: int) -> None:
+        rng = np.random.default_rng(0)
+        self.run = refsgd.VSGD(weighting="sparse").start(np.ones(dim, np.float32), backend=name)
+        indices = np.unique(rng.integers(dim, size=nnz))
+        values = rng.normal(size=(2, indices.size)).astype(np.float32)
+        self.rows = [csr_array((v, indices, [0, indices.size]), shape=(1, dim)) for v in values]
+        self.run.tell(self.rows[:1])
+
+    def time_step(self, *_: object) -> None:
+        self.run.tell(self.rows)
