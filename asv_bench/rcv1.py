@@ -32,8 +32,8 @@ def load(path: Path, n_features: int = 0) -> tuple[csr_array, np.ndarray]:
         indptr.append(len(indices))
     width = n_features or max(indices) + 1
     keep = np.array(indices) < width  # features that training never saw say nothing
-    data, indices = np.where(keep, data, 0), np.minimum(indices, width - 1)
-    rows = csr_array((data, indices, indptr), shape=(len(labels), width))
+    data, indices = np.where(keep, data, 0), np.minimum(indices, width - 1).astype(np.int32)
+    rows = csr_array((data, indices, np.array(indptr, np.int32)), shape=(len(labels), width))
     rows.sum_duplicates()
     return rows, np.array(labels, float)
 
