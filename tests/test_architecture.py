@@ -28,7 +28,7 @@ ALLOWED = {
     "dask": {"refsgd.adapters.dask"},
     "matplotlib": {"refsgd.plotting"},
     "numba": {"refsgd.directional._compiled", "refsgd.kernels.jitted", "refsgd.sgd.compiled"},
-    "sklearn": {"refsgd.adapters.sklearn"},
+    "sklearn": {"refsgd.adapters.mixture", "refsgd.adapters.sklearn"},
     "torch": {"refsgd.adapters.torch"},
     "refsgd._kernels": {"refsgd.kernels.native"},
 }
