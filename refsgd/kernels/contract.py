@@ -26,6 +26,16 @@ DEFAULT = 0  #: ``rho**(3/4) / H`` with an H that is cautious while little is kn
 FAITHFUL_FD = 1  #: ``rho * h_avg / h2_avg``: vSGD-fd as printed
 FAITHFUL_BBPROP = 2  #: ``rho / h_avg``: vSGD-l as printed
 
+#: What ``loss`` of a linear model says. The first four have targets -1 and 1.
+LOG, HINGE, SQUARED_HINGE, MODIFIED_HUBER, SQUARED, HUBER, INSENSITIVE, POISSON = range(8)
+
+#: Memory of a parameter of a linear model after its first sample. From there it has taken a full step, so
+#: that its second sample, seen from where it is now, counts for more than the first.
+FIRST_TAU = 1.5
+
+#: Largest exponent of a predicted Poisson mean.
+MAX_LOG_MEAN = 80.0
+
 #: Probe offsets at or below this many units of rounding of ``x`` are widened to it.
 WIDEN = 8
 
@@ -154,6 +164,35 @@ class StepAt(Protocol):
     ) -> None: ...
 
 
+class Linear(Protocol):
+    """Online vSGD of a linear model ``loss(x @ theta, y)``: one step for each of the samples ``order``.
+
+    ``records`` (d + 1, 8) holds of each parameter theta, g_avg, g2_avg, h_avg, tau (0 before its first
+    sample), the mean square and the number of the feature's entries that are not 0, and the sample up to
+    which theta has been shrunk; the last row is the intercept. Rows of X are CSR (``indptr`` int64,
+    ``indices`` int32 or int64) without duplicates. ``epsilon`` is the parameter of the Huber and the
+    insensitive loss; ``alpha / 2 * sum(theta**2)`` the penalty, which leaves the intercept alone. ``totals``
+    (3,), float64: samples so far, their mean absolute residual (of losses of a residual), and the weighted
+    sum of losses, each taken before the step. Exponentials may differ by rounding between backends.
+    """
+
+    def __call__(
+        self,
+        records: Array,
+        indptr: Array,
+        indices: Array,
+        data: Array,
+        y: Array,
+        weights: Array,
+        order: Array,
+        loss: int,
+        epsilon: float,
+        alpha: float,
+        has_intercept: bool,
+        totals: Array,
+    ) -> None: ...
+
+
 class Kernels(NamedTuple):
     """One backend. A missing slot fails when the backend is loaded."""
 
@@ -166,4 +205,5 @@ class Kernels(NamedTuple):
     collect: Collect
     add: Add
     step_at: StepAt
+    linear: Linear
     set_num_threads: Callable[[int], None]

@@ -12,7 +12,7 @@ from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
 from . import contract
 from .contract import Array, Kernels
 
-_ABI_VERSION = 2
+_ABI_VERSION = 3
 
 if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
     _ABI_VERSION,
@@ -36,9 +36,9 @@ def _functions(stem: str) -> dict[np.dtype[Any], tuple[str, Callable[..., int]]]
     }
 
 
-_MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _COLLECT, _ADD, _STEP_AT, _TWIN = map(
+_MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _COLLECT, _ADD, _STEP_AT, _LINEAR, _TWIN = map(
     _functions,
-    ("moments", "curvature", "probe", "step", "step_fd", "collect", "add", "step_at", "twin"),
+    ("moments", "curvature", "probe", "step", "step_fd", "collect", "add", "step_at", "linear", "twin"),
 )
 _buffer = ffi.from_buffer
 
@@ -144,6 +144,34 @@ def step_at(
     _check(function(rows, state.shape[1], *where, *inputs, limit_grad, limit_curv, scale, variant))
 
 
+def linear(
+    records: Array,
+    indptr: Array,
+    indices: Array,
+    data: Array,
+    y: Array,
+    weights: Array,
+    order: Array,
+    loss: int,
+    epsilon: float,
+    alpha: float,
+    has_intercept: bool,
+    totals: Array,
+) -> None:
+    ctype, function = _LINEAR[records.dtype]
+    is_wide = indices.dtype == np.int64
+    narrow = ffi.NULL if is_wide else _buffer("int32_t[]", indices)
+    wide = _buffer("int64_t[]", indices) if is_wide else ffi.NULL
+    rows = [_buffer(ctype, array) for array in (data, y, weights)]
+    scalars = order.size, loss, epsilon, alpha, has_intercept
+    _check(
+        function(
+            _buffer(ctype, records, True), len(records) - 1, _buffer("int64_t[]", indptr), narrow, wide,
+            *rows, _buffer("int64_t[]", order), *scalars, _buffer("double[]", totals, True),
+        )
+    )  # fmt: skip
+
+
 def twin(state: Array, grad: Array, probe_grad: Array) -> None:
     """The memory roof of an online ``step_fd``: the same streams, trivial arithmetic. For benchmarks."""
     ctype, function = _TWIN[state.dtype]
@@ -155,5 +183,5 @@ _INSTRUCTIONS = ffi.string(lib.refsgd_instruction_set()).decode()
 _DESCRIPTION = f"{_INSTRUCTIONS}, {'OpenMP' if lib.refsgd_has_openmp() else 'no OpenMP'}"
 
 KERNELS = Kernels(
-    _DESCRIPTION, moments, curvature, probe, step, step_fd, collect, add, step_at, set_num_threads
+    _DESCRIPTION, moments, curvature, probe, step, step_fd, collect, add, step_at, linear, set_num_threads
 )
