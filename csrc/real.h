@@ -7,6 +7,8 @@
 #define SUFFIX _f32
 #define EPSILON 1.1920928955078125e-07f
 #define MAX_CURV 0x1p62f
+#define TINY 0x1p-40f
+#define MAX_COUNT 0x1p24f
 #define SQRT sqrtf
 #define FABS fabsf
 #define COPYSIGN copysignf
@@ -15,6 +17,8 @@
 #undef SUFFIX
 #undef EPSILON
 #undef MAX_CURV
+#undef TINY
+#undef MAX_COUNT
 #undef SQRT
 #undef FABS
 #undef COPYSIGN
@@ -23,6 +27,8 @@
 #define SUFFIX _f64
 #define EPSILON 2.220446049250313e-16
 #define MAX_CURV 0x1p510
+#define TINY 0x1p-300
+#define MAX_COUNT 0x1p53
 #define SQRT sqrt
 #define FABS fabs
 #define COPYSIGN copysign

@@ -12,6 +12,7 @@
 /* CFFI BEGIN */
 #define REFSGD_ABI_VERSION 3
 #define REFSGD_OK 0
+#define REFSGD_NO_MEMORY 1
 #define REFSGD_LANES 16   /* partial sums a block */
 #define REFSGD_BLOCK 4096 /* columns a block: spans are cut between blocks */
 #define REFSGD_SUMS 3     /* sums a block: |delta|^2, |grad - probe_grad|^2, tau */
@@ -71,16 +72,16 @@ int refsgd_step_fd_f64(double *state, size_t width, size_t d, const double *grad
                        const double *probe_grad, double n, double limit_grad, double limit_curv, double scale,
                        int faithful, double *sums, int threads);
 
-/* online vSGD of a linear model over CSR rows, of which `narrow` or `wide` are the column indices; records of
- * 8 numbers a parameter, the intercept last; losses and the rest: see kernels/contract.py */
-int refsgd_linear_f32(float *records, size_t d, const int64_t *indptr, const int32_t *narrow,
-                      const int64_t *wide, const float *data, const float *y, const float *weights,
-                      const int64_t *order, size_t n, int loss, double epsilon, double alpha,
-                      int has_intercept, double *totals);
-int refsgd_linear_f64(double *records, size_t d, const int64_t *indptr, const int32_t *narrow,
-                      const int64_t *wide, const double *data, const double *y, const double *weights,
-                      const int64_t *order, size_t n, int loss, double epsilon, double alpha,
-                      int has_intercept, double *totals);
+/* vSGD of a linear model over rows that are dense (indptr NULL) or CSR, of which `narrow` or `wide` are the
+ * column indices; records of 8 numbers a parameter, the intercept last; the rest: see kernels/contract.py */
+int refsgd_linear_f32(float *records, double *lazy, size_t d, size_t n_outputs, const int64_t *indptr,
+                      const int32_t *narrow, const int64_t *wide, const float *data, const float *y,
+                      const float *weights, const int64_t *order, size_t n, size_t batch_size, int loss,
+                      double epsilon, double alpha, int has_intercept, double *totals);
+int refsgd_linear_f64(double *records, double *lazy, size_t d, size_t n_outputs, const int64_t *indptr,
+                      const int32_t *narrow, const int64_t *wide, const double *data, const double *y,
+                      const double *weights, const int64_t *order, size_t n, size_t batch_size, int loss,
+                      double epsilon, double alpha, int has_intercept, double *totals);
 
 /* the roof: in place, as many streams as step_fd online (2 reads, 6 updates), trivial arithmetic */
 int refsgd_twin_f32(float *state, size_t width, size_t d, const float *grad, const float *probe_grad,

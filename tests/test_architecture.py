@@ -27,7 +27,12 @@ KERNELS_MAY_IMPORT = {"kernels", "_errors", "_kernels"}
 ALLOWED = {
     "dask": {"refsgd.adapters.dask"},
     "matplotlib": {"refsgd.plotting"},
-    "numba": {"refsgd.directional._compiled", "refsgd.kernels.jitted", "refsgd.sgd.compiled"},
+    "numba": {
+        "refsgd.directional._compiled",
+        "refsgd.kernels.jitted",
+        "refsgd.kernels.jitted_linear",
+        "refsgd.sgd.compiled",
+    },
     "sklearn": {"refsgd.adapters.mixture", "refsgd.adapters.sklearn"},
     "torch": {"refsgd.adapters.torch"},
     "refsgd._kernels": {"refsgd.kernels.native"},

@@ -27,14 +27,20 @@ FAITHFUL_FD = 1  #: ``rho * h_avg / h2_avg``: vSGD-fd as printed
 FAITHFUL_BBPROP = 2  #: ``rho / h_avg``: vSGD-l as printed
 
 #: What ``loss`` of a linear model says. The first four have targets -1 and 1.
-LOG, HINGE, SQUARED_HINGE, MODIFIED_HUBER, SQUARED, HUBER, INSENSITIVE, POISSON = range(8)
+LOG, HINGE, SQUARED_HINGE, MODIFIED_HUBER, SQUARED, HUBER, INSENSITIVE, POISSON, MULTINOMIAL = range(9)
 
 #: Memory of a parameter of a linear model after its first sample. From there it has taken a full step, so
 #: that its second sample, seen from where it is now, counts for more than the first.
 FIRST_TAU = 1.5
 
-#: Largest exponent of a predicted Poisson mean.
-MAX_LOG_MEAN = 80.0
+#: Largest exponent of a predicted Poisson mean, and largest score.
+MAX_LOG_MEAN, MAX_SCORE = 80.0, 1e30
+
+#: Entries of a linear model's rows below this power of 2 count as zeros, so that their squares stay normal.
+SMALLEST_ENTRY_EXPONENT = {"float32": -40, "float64": -300}
+
+#: Entries of a feature beyond this power of 2 no longer change its scale: the count would lose them.
+MAX_COUNT_EXPONENT = {"float32": 24, "float64": 53}
 
 #: Probe offsets at or below this many units of rounding of ``x`` are widened to it.
 WIDEN = 8
@@ -165,26 +171,32 @@ class StepAt(Protocol):
 
 
 class Linear(Protocol):
-    """Online vSGD of a linear model ``loss(x @ theta, y)``: one step for each of the samples ``order``.
+    """vSGD of a linear model: one step for each ``batch_size`` of the samples ``order``.
 
-    ``records`` (d + 1, 8) holds of each parameter theta, g_avg, g2_avg, h_avg, tau (0 before its first
-    sample), the mean square and the number of the feature's entries that are not 0, and the sample up to
-    which theta has been shrunk; the last row is the intercept. Rows of X are CSR (``indptr`` int64,
-    ``indices`` int32 or int64) without duplicates. ``epsilon`` is the parameter of the Huber and the
-    insensitive loss; ``alpha / 2 * sum(theta**2)`` the penalty, which leaves the intercept alone. ``totals``
-    (3,), float64: samples so far, their mean absolute residual (of losses of a residual), and the weighted
-    sum of losses, each taken before the step. Exponentials may differ by rounding between backends.
+    ``records`` (d + 1, n_outputs, 8) holds of each parameter theta, g_avg, g2_avg, h_avg, tau (0 before its
+    first sample), the sum of squares and the number of the feature's entries that count, and the sample up to
+    which theta has caught up; the intercept's row is the last. Rows of X are CSR (``indptr`` int64, no
+    duplicates, ``indices`` int32 or int64) or, where these are None, dense; entries below
+    `SMALLEST_ENTRY_EXPONENT` count as zeros. The multinomial loss has an output for each class, others one.
+    ``epsilon`` is the parameter of the Huber and the insensitive loss; ``alpha / 2 * sum(theta**2)`` the
+    penalty, which leaves the intercept alone. ``lazy`` (d + 1, n_outputs, 2), float64, is needed with a
+    penalty or for an average: it receives the sum over samples of theta after each, and holds what the
+    penalty takes of theta at each sample. ``totals`` (4,), float64: samples so far, their mean absolute
+    residual (of losses of a residual), the weighted sum of losses, each taken before the step, and the number
+    of samples with a slope. Scores and exponentials may differ by rounding between backends.
     """
 
     def __call__(
         self,
         records: Array,
-        indptr: Array,
-        indices: Array,
+        lazy: Array | None,
+        indptr: Array | None,
+        indices: Array | None,
         data: Array,
         y: Array,
         weights: Array,
         order: Array,
+        batch_size: int,
         loss: int,
         epsilon: float,
         alpha: float,

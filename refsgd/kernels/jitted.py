@@ -11,21 +11,13 @@ from .contract import (
     BLOCK,
     DEFAULT,
     FAITHFUL_FD,
-    FIRST_TAU,
-    HINGE,
-    HUBER,
-    INSENSITIVE,
     LANES,
-    LOG,
     MAX_CURV_EXPONENT,
-    MAX_LOG_MEAN,
-    MODIFIED_HUBER,
-    SQUARED,
-    SQUARED_HINGE,
     WIDEN,
     Array,
     Kernels,
 )
+from .jitted_linear import linear
 
 MAX_CURV_F32 = 2.0 ** MAX_CURV_EXPONENT["float32"]
 MAX_CURV_F64 = 2.0 ** MAX_CURV_EXPONENT["float64"]
@@ -282,105 +274,6 @@ def step_fd(
         )  # fmt: skip
         sums[block, 0], sums[block, 1] = block_sum(delta2, lanes), block_sum(diff2, lanes)
         sums[block, 2] = block_sum(tau, lanes)
-
-
-@jit
-def linear_loss(loss: int, z: float, y: float, epsilon: float, spread: float) -> tuple[float, float, float]:
-    margin, residual = y * z, z - y
-    size, short = abs(residual), max(1 - margin, 0.0)
-    if loss == LOG:
-        e = math.exp(-abs(margin))
-        wrong = (e if margin > 0 else 1.0) / (1 + e)
-        return math.log1p(e) + max(-margin, 0.0), -y * wrong, max(wrong * (1 - wrong), wrong / 4)
-    if loss == HINGE:
-        return short, (-y if margin < 1 else 0.0), 1 / max(short, 1.0)
-    if loss == SQUARED_HINGE or (loss == MODIFIED_HUBER and margin >= -1):
-        return short * short, -2 * y * short, 2.0
-    if loss == MODIFIED_HUBER:
-        return -4 * margin, -4 * y, 4 / short
-    if loss == SQUARED or (loss == HUBER and size <= epsilon):
-        return size * size / 2, residual, 1.0
-    if loss == HUBER:
-        return epsilon * (size - epsilon / 2), math.copysign(epsilon, residual), epsilon / size
-    if loss == INSENSITIVE:
-        slope = math.copysign(1.0, residual) if size > epsilon else 0.0
-        return max(size - epsilon, 0.0), slope, 1 / max(size, spread) if size > 0 else 1.0
-    mean = math.exp(min(z, MAX_LOG_MEAN))
-    return mean - y * z, mean - y, max(mean, y)
-
-
-@inline
-def shrink(record: Array, alpha: float, sample: int) -> None:
-    if record[4] > 0 and record[3] > 0:
-        rho = min(record[1] * record[1] / record[2], 1.0) if record[2] > 0 else 0.0
-        record[0] *= math.exp(-(sample - record[7]) * math.log1p(math.sqrt(rho) / record[3] * alpha))
-    record[7] = sample
-
-
-@jit
-def linear(
-    records: Array,
-    indptr: Array,
-    indices: Array,
-    data: Array,
-    y: Array,
-    weights: Array,
-    order: Array,
-    loss: int,
-    epsilon: float,
-    alpha: float,
-    has_intercept: bool,
-    totals: Array,
-) -> None:
-    d = records.shape[0] - 1
-    real = records.dtype.type
-    for sample in range(order.size):
-        row = order[sample]
-        begin, end = indptr[row], indptr[row + 1] + (1 if has_intercept else 0)
-        z, row_sum = real(0), real(0)
-        for e in range(begin, end):
-            is_intercept = e == indptr[row + 1]
-            x = real(1) if is_intercept else data[e]
-            if x == 0:
-                continue
-            r = records[d if is_intercept else indices[e]]
-            if alpha > 0 and not is_intercept:
-                shrink(r, alpha, sample)
-            z += x * r[0]
-            r[6] += 1
-            r[5] += (x * x - r[5]) / r[6]
-            row_sum += abs(x) / real(math.sqrt(r[5]))
-
-        totals[0] += 1
-        if loss in (SQUARED, HUBER, INSENSITIVE):
-            totals[1] += (abs(z - y[row]) - totals[1]) / totals[0]
-        value, slope, curv = linear_loss(loss, z, y[row], epsilon, totals[1])
-        weight = weights[row]
-        totals[2] += weight * value
-        if slope == 0 or weight == 0:
-            continue
-        slope, curv = real(weight * slope), real(weight * curv) * row_sum
-        for e in range(begin, end):
-            is_intercept = e == indptr[row + 1]
-            x = real(1) if is_intercept else data[e]
-            if x == 0:
-                continue
-            r = records[d if is_intercept else indices[e]]
-            g, h = slope * x, curv * abs(x) * real(math.sqrt(r[5]))
-            is_first = r[4] == 0
-            keep = real(1) if is_first else 1 / r[4]
-            r[1] += keep * (g - r[1])
-            r[2] += keep * (g * g - r[2])
-            r[3] += keep * (h - r[3])
-            rho = min(r[1] * r[1] / r[2], real(1)) if r[2] > 0 else real(0)
-            r[4] = real(FIRST_TAU) if is_first else max((1 - rho) * r[4] + 1, real(1))
-            moved = r[0] - (real(math.sqrt(rho)) / r[3] * g if r[3] > 0 else real(0))
-            if math.isfinite(moved):
-                r[0] = moved
-    if alpha > 0:
-        for i in range(d):
-            shrink(records[i], alpha, order.size)
-            records[i, 7] = 0
 
 
 def set_num_threads(n: int) -> None:

@@ -44,6 +44,8 @@ _buffer = ffi.from_buffer
 
 
 def _check(status: int) -> None:
+    if status == lib.REFSGD_NO_MEMORY:
+        raise MemoryError("a C kernel found no memory to work in")
     if status != lib.REFSGD_OK:
         raise RuntimeError(f"a C kernel returned status {status}")
 
@@ -146,12 +148,14 @@ def step_at(
 
 def linear(
     records: Array,
-    indptr: Array,
-    indices: Array,
+    lazy: Array | None,
+    indptr: Array | None,
+    indices: Array | None,
     data: Array,
     y: Array,
     weights: Array,
     order: Array,
+    batch_size: int,
     loss: int,
     epsilon: float,
     alpha: float,
@@ -159,15 +163,20 @@ def linear(
     totals: Array,
 ) -> None:
     ctype, function = _LINEAR[records.dtype]
-    is_wide = indices.dtype == np.int64
-    narrow = ffi.NULL if is_wide else _buffer("int32_t[]", indices)
-    wide = _buffer("int64_t[]", indices) if is_wide else ffi.NULL
+    room, n_outputs, _ = records.shape
+    is_narrow = indices is not None and indices.dtype == np.int32
+    where = (
+        ffi.NULL if indptr is None else _buffer("int64_t[]", indptr),
+        _buffer("int32_t[]", indices) if is_narrow else ffi.NULL,
+        ffi.NULL if indices is None or is_narrow else _buffer("int64_t[]", indices),
+    )
     rows = [_buffer(ctype, array) for array in (data, y, weights)]
-    scalars = order.size, loss, epsilon, alpha, has_intercept
+    scalars = order.size, batch_size, loss, epsilon, alpha, has_intercept
+    late = ffi.NULL if lazy is None else _buffer("double[]", lazy, True)
     _check(
         function(
-            _buffer(ctype, records, True), len(records) - 1, _buffer("int64_t[]", indptr), narrow, wide,
-            *rows, _buffer("int64_t[]", order), *scalars, _buffer("double[]", totals, True),
+            _buffer(ctype, records, True), late, room - 1, n_outputs, *where, *rows,
+            _buffer("int64_t[]", order), *scalars, _buffer("double[]", totals, True),
         )
     )  # fmt: skip
 

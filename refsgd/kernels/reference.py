@@ -17,23 +17,14 @@ from .contract import (
     BLOCK,
     DEFAULT,
     FAITHFUL_FD,
-    FIRST_TAU,
-    HINGE,
-    HUBER,
-    INSENSITIVE,
     LANES,
-    LOG,
     MAX_CURV_EXPONENT,
-    MAX_LOG_MEAN,
-    MODIFIED_HUBER,
-    POISSON,
-    SQUARED,
-    SQUARED_HINGE,
     WIDEN,
     Array,
     Kernels,
     n_blocks,
 )
+from .reference_linear import linear
 
 
 def moments(rows: Array, mean: Array, mean_sq: Array) -> None:
@@ -231,104 +222,6 @@ def step_at(
     limit = limit_grad / n if variant == DEFAULT else limit_grad
     step(rows, grad, grad_sq, curv, curv_sq, grad, n, limit, limit_curv, scale, variant)
     state[:, columns] = rows
-
-
-def linear_loss(loss: int, z: Any, y: Any, epsilon: float, spread: float) -> tuple[Any, Any, Any]:
-    """Value, slope and curvature in the score z. Where a loss is not smooth the curvature is the secant over
-    the step: what brings the slope to 0 no farther away than the loss's own scale."""
-    margin, residual = y * z, z - y
-    size = abs(residual)
-    if loss == LOG:
-        wrong = np.exp(-np.logaddexp(0, margin))  # 1 / (1 + exp(margin))
-        return np.logaddexp(0, -margin), -y * wrong, max(wrong * (1 - wrong), wrong / 4)
-    if loss == HINGE:
-        return max(1 - margin, 0), -y * (margin < 1), 1 / max(1 - margin, 1)
-    if loss == SQUARED_HINGE:
-        return max(1 - margin, 0) ** 2, -2 * y * max(1 - margin, 0), 2
-    if loss == MODIFIED_HUBER and margin >= -1:
-        return max(1 - margin, 0) ** 2, -2 * y * max(1 - margin, 0), 2
-    if loss == MODIFIED_HUBER:
-        return -4 * margin, -4 * y, 4 / (1 - margin)
-    if loss == SQUARED or (loss == HUBER and size <= epsilon):
-        return size * size / 2, residual, 1
-    if loss == HUBER:
-        return epsilon * (size - epsilon / 2), epsilon * np.sign(residual), epsilon / size
-    if loss == INSENSITIVE:
-        return max(size - epsilon, 0), np.sign(residual) * (size > epsilon), 1 / max(size, spread)
-    assert loss == POISSON
-    mean = np.exp(min(z, MAX_LOG_MEAN))
-    return mean - y * z, mean - y, max(mean, y)
-
-
-def shrink(records: Array, alpha: float, sample: int) -> None:
-    """Implicit steps along the gradient of the penalty, one for each sample that has passed by."""
-    theta, g_avg, g2_avg, h_avg, tau, _, _, shrunk = records.T
-    is_known = (tau > 0) & (h_avg > 0)
-    rate = np.sqrt(np.minimum(g_avg**2 / np.where(g2_avg > 0, g2_avg, 1), 1)) / np.where(is_known, h_avg, 1)
-    theta *= np.where(is_known, (1 + rate * alpha) ** (shrunk - sample), 1)
-    shrunk[:] = sample
-
-
-def linear(
-    records: Array,
-    indptr: Array,
-    indices: Array,
-    data: Array,
-    y: Array,
-    weights: Array,
-    order: Array,
-    loss: int,
-    epsilon: float,
-    alpha: float,
-    has_intercept: bool,
-    totals: Array,
-) -> None:
-    d = len(records) - 1
-    for sample, row in enumerate(order):
-        entries = slice(indptr[row], indptr[row + 1])
-        is_held = data[entries] != 0
-        columns = indices[entries][is_held].astype(np.int64)
-        x = data[entries][is_held]
-        if alpha > 0:
-            touched = records[columns]
-            shrink(touched, alpha, sample)
-            records[columns] = touched
-        if has_intercept:
-            columns, x = np.append(columns, d), np.append(x, x.dtype.type(1))
-        theta, g_avg, g2_avg, h_avg, tau, square, count, shrunk = records[columns].T
-
-        z = x @ theta
-        count = count + 1
-        square = square + (x * x - square) / count
-        rms = np.sqrt(square)
-        row_sum = (np.abs(x) / rms).sum()
-
-        totals[0] += 1
-        if loss in (SQUARED, HUBER, INSENSITIVE):
-            totals[1] += (abs(z - y[row]) - totals[1]) / totals[0]
-        value, slope, curv = linear_loss(loss, z, y[row], epsilon, totals[1])
-        totals[2] += weights[row] * value
-        records[columns, 5], records[columns, 6] = square, count
-        if slope == 0 or weights[row] == 0:
-            continue
-
-        g = weights[row] * slope * x
-        h = weights[row] * curv * np.abs(x) * rms * row_sum  # departure: the row sum, not the diagonal
-        is_first = tau == 0
-        memory = np.where(is_first, 1, tau)
-        g_avg = g_avg + (g - g_avg) / memory
-        g2_avg = g2_avg + (g * g - g2_avg) / memory
-        h_avg = h_avg + (h - h_avg) / memory
-        rho = np.minimum(g_avg * g_avg / np.where(g2_avg > 0, g2_avg, 1), 1)
-        tau = np.where(is_first, FIRST_TAU, np.maximum((1 - rho) * tau + 1, 1))
-        rate = np.where(h_avg > 0, np.sqrt(rho) / np.where(h_avg > 0, h_avg, 1), 0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            moved = theta - rate * g
-        theta = np.where(np.isfinite(moved), moved, theta)  # a step that would overflow is not taken
-        records[columns] = np.stack([theta, g_avg, g2_avg, h_avg, tau, square, count, shrunk], axis=1)
-    if alpha > 0:
-        shrink(records[:d], alpha, len(order))
-        records[:, 7] = 0
 
 
 def set_num_threads(n: int) -> None:
