@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from .._errors import message
-from .._validation import choice, float_array, integer
+from .._validation import choice, float_array, integer, real_number
 from . import estimators, vmf
 from .bessel import Floats, checked, ratio
 from .stats import CHUNK, DirectionStats, Estimator
@@ -38,7 +38,7 @@ class VonMisesFisher:
     Raises
     ------
     TypeError
-        If `mu` is not real.
+        If `mu` or `kappa` is not real.
     ValueError
         If `mu` is not a unit vector of at least two finite entries, or `kappa` is negative or NaN.
 
@@ -70,7 +70,7 @@ class VonMisesFisher:
         if abs(length - 1.0) > 1e-14:  # else it is as good as it gets, and building it anew changes no bit
             mu /= length
         mu.flags.writeable = False
-        kappa = float(self.kappa)
+        kappa = real_number("kappa", self.kappa)
         if not kappa >= 0.0:
             raise ValueError(message("kappa", "be in [0, inf]", kappa, "pass a concentration of 0 or more"))
         object.__setattr__(self, "mu", mu)
