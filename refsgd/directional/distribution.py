@@ -380,7 +380,13 @@ def _refuse(name: str, must: str, bad: NDArray[np.bool_], remedy: str, detail: s
 def _statistics(rows: Any, weights: ArrayLike | None, normalize: bool) -> DirectionStats:
     """Statistics of dense or sparse rows, sparse ones made dense chunk by chunk."""
     is_sparse = sparse.issparse(rows)
-    rows = rows.tocsr() if is_sparse else float_array("rows", rows, ("n", "d"), finite=False)
+    if not is_sparse:
+        rows = float_array("rows", rows, ("n", "d"), finite=False)
+    elif rows.ndim != 2:
+        raise ValueError(message("rows", "have shape (n, d)", rows.shape, "pass one direction a row"))
+    else:
+        rows = rows.tocsr()
+        float_array("rows", rows.data, ("n",), finite=False)
     n, dim = rows.shape
     stats = DirectionStats(dim, n_blocks=1)
     if not normalize:
