@@ -1,4 +1,4 @@
-"""What is no direction, no concentration or no sample is refused by name at every door and leaves no trace."""
+"""What is no direction, concentration or sample is refused by name at every door, and leaves no trace."""
 
 import re
 
