@@ -124,11 +124,10 @@ def verdict(numbers: dict[str, Any]) -> Verdict:
 
 
 def plot(axes: Any, numbers: dict[str, Any]) -> None:
-    for law, style in (("von Mises-Fisher", "-"), ("1/j, with mean", "--")):
+    for law, line in (("von Mises-Fisher", "o-"), ("1/j, with mean", "o--")):
         for i, name in enumerate(("wald", "score", "jackknife")):
-            found = numbers[law]
             label = f"{'likelihood' if name == 'wald' else name}, {law}"
-            axes.plot(found["dim"], found[name], color=f"C{i}", linestyle=style, marker="o", label=label)
+            axes.plot(numbers[law]["dim"], numbers[law][name], line, color=f"C{i}", label=label)
     axes.axhline(LEVEL, color="grey", linestyle=":")
     axes.set(
         xscale="log", xlabel=f"dimension d of {N} directions", ylabel="coverage of intervals of level 0.95"
@@ -140,11 +139,11 @@ CLAIM = Claim(
     "concentration_estimators",
     "With fewer directions than dimensions the likeliest concentration measures their number, the unbiased "
     "one does not; where directions are not isotropic only the jackknife and sign flips are honest.",
-    f"{N} directions, uniform or von Mises-Fisher of kappa = {KAPPA:g} d with d = 2 to 1e6, or normal vectors "
-    f"of variances 1/j and means of 0 or {SIGNAL:g} deviations, normalised, with d = 100 to 1e4. Coverage of "
-    "the true kappa by intervals of level 0.95: about the likeliest, by score, and by jackknife over "
-    f"{BLOCKS} blocks; rejections at 0.05 without a mean. Three standard errors are allowed where a bar asks "
-    "for a coverage of 0.93 or a size of 0.07.",
+    f"{N} directions, uniform or von Mises-Fisher of kappa = {KAPPA:g} d with d = 2 to 1e6, or normal "
+    f"vectors of variances 1/j and means of 0 or {SIGNAL:g} deviations, normalised, with d = 100 to 1e4. "
+    "Coverage of the true kappa by intervals of level 0.95: about the likeliest, by score, and by jackknife "
+    f"over {BLOCKS} blocks; rejections at 0.05 without a mean. Three standard errors are allowed where a bar "
+    "asks for a coverage of 0.93 or a size of 0.07.",
     measure,
     verdict,
     plot,
