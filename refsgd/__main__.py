@@ -58,7 +58,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = reproduce_parser.add_argument
-    add("what", choices=("list", "rates", *claims.RATES), metavar="WHAT", help="list, rates (all), or a name")
+    choices = ("list", *claims.GROUPS, *(name for group in claims.GROUPS.values() for name in group))
+    add(
+        "what", choices=choices, metavar="WHAT", help=f"list, {', '.join(claims.GROUPS)} (a group), or a name"
+    )
     add("--quick", action="store_true", help="fewer seeds and steps")
     add("--out", metavar="DIR", default="reproduced", help="folder to write to")
     reproduce_parser.set_defaults(run=run_reproduce)
@@ -109,11 +112,13 @@ def run_demo(options: argparse.Namespace) -> None:
 
 
 def run_reproduce(options: argparse.Namespace) -> None:
-    names = claims.RATES if options.what in ("list", "rates") else (options.what,)
     if options.what == "list":
-        for name in names:
-            print(f"{name:20s}  {claims.load(name).statement}")
+        for group, names in claims.GROUPS.items():
+            print(f"{group}:")
+            for name in names:
+                print(f"  {name:24s}  {claims.load(name).statement}")
         return
+    names = claims.GROUPS.get(options.what, (options.what,))
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
     if importlib.util.find_spec("matplotlib") is None:
@@ -126,7 +131,7 @@ def run_reproduce(options: argparse.Namespace) -> None:
             verdict = claims.reproduce(claim, folder, quick=options.quick)
             says = "holds" if verdict.holds else "does not hold"
             print(f"  {says}: {verdict.by}\n", flush=True)
-            summary.append(f"{name:20s}  {says}")
+            summary.append(f"{name:24s}  {says}")
     except KeyboardInterrupt:
         if not summary:
             raise

@@ -54,6 +54,23 @@ def float_array(
     return np.ascontiguousarray(array)
 
 
+def real(name: str, value: Any) -> NDArray[np.float64]:
+    """Return ``value`` as float64 if it is made of integers or floats, of any shape and precision."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        remedy = f"convert it, for example np.asarray({name}, dtype=float)"
+        raise TypeError(message(name, "be real", f"dtype {array.dtype}", remedy))
+    return array.astype(np.float64, copy=False)
+
+
+def real_number(name: str, value: Any) -> float:
+    """Return ``value`` as a float if it is one integer or float."""
+    array = real(name, value)
+    if array.ndim:
+        raise ValueError(message(name, "be one number", f"shape {array.shape}", "pass them one by one"))
+    return float(array)
+
+
 def float_dtype(name: str, value: Any) -> np.dtype[Any]:
     """Return ``value`` as a dtype if it is float32 or float64."""
     dtype = np.dtype(value)

@@ -4,7 +4,7 @@ import oracles_directional as oracle
 import pytest
 from scipy import stats as scipy_stats
 
-from refsgd.directional import DirectionStats, estimators
+from refsgd.directional import DirectionStats, estimators, vmf
 from refsgd.directional.bessel import ratio, triple
 
 
@@ -124,6 +124,35 @@ def test_score_interval_covers_on_von_mises_fisher_directions():
         low, high = stats.interval(method="score")
         covered += low <= 30.0 <= high
     assert covered >= 180
+
+
+@pytest.mark.parametrize("kappa_over_dim", [0.03, 1.0, 1e4])
+@pytest.mark.parametrize("dim", [2, 3, 10, 100, 10_000, 1_000_000])
+def test_score_interval_covers_in_every_dimension(dim, kappa_over_dim):
+    # The share of 4,000 samples of 10 in its acceptance region. A true coverage of 0.95 breaks a bound with
+    # probability below 1e-8, one of 0.92 or 0.99 passes with probability 0.01 or less. Over n = 5 to 30 and
+    # d = 2 to 1e9 it is 0.942 to 0.964.
+    n, repeats, kappa = 10, 4000, kappa_over_dim * dim
+    u = pairwise_cosines(n, dim, kappa, repeats, np.random.default_rng(dim))
+    a, _, slope = triple(kappa, dim)
+    deviation = np.sqrt(4 * a**2 * slope / n + 2 * (slope**2 + (dim - 1) * (a / kappa) ** 2) / (n * (n - 1)))
+    z = (u - a**2) / deviation / 1.959963984540054
+    assert 0.93 < np.mean(abs(z) <= 1.0) < 0.98
+    for i in np.argsort(abs(abs(z) - 1.0))[:2]:  # the interval is that region, seen from a sample
+        low, high = estimators.score_interval(np.sqrt((u[i] * (n - 1) + 1) / n), dim, n)
+        assert (low <= kappa <= high) == (abs(z[i]) <= 1.0)
+
+
+def pairwise_cosines(n, dim, kappa, repeats, rng):
+    """U of von Mises-Fisher samples in O(n**2) whatever d: directions across are drawn in their own span."""
+    below, across = (v.reshape(repeats, n) for v in vmf.random_heights(kappa, dim, repeats * n, rng))
+    normal, m = rng.normal(size=(repeats, n, min(n, dim - 1))), dim - 1
+    if m > n:  # Bartlett's decomposition
+        normal = np.tril(normal, -1)
+        normal[:, range(n), range(n)] = np.sqrt(rng.chisquare(m - np.arange(n), (repeats, n)))
+    v = normal * (across / np.linalg.norm(normal, axis=2))[:, :, None]
+    r2 = (1.0 - below.mean(axis=1)) ** 2 + (v.mean(axis=1) ** 2).sum(axis=1)
+    return (n * r2 - 1.0) / (n - 1.0)
 
 
 @pytest.mark.parametrize(("n", "dim"), [(3, 50), (5, 3), (9, 2), (10, 3), (30, 60)])

@@ -1,6 +1,7 @@
-"""What the README shows is what happens."""
+"""What the README and the guide to directions show is what happens."""
 
 import re
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -21,3 +22,13 @@ def test_readme_names_the_two_commands():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "make demo" in text
     assert "make test" in text
+
+
+def test_guide_to_directions_prints_what_it_claims(capsys):
+    text = (ROOT / "docs" / "directions.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```\n\n((?:    [^\n]*\n)+)", text, re.DOTALL)
+    assert len(examples) == text.count("```python") == 4
+    names = {}
+    for code, claim in examples:
+        exec(code, names)
+        assert capsys.readouterr().out == textwrap.dedent(claim)

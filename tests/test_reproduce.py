@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from refsgd import experiments
+from refsgd import DirectionStats, VonMisesFisher, experiments
 from refsgd.__main__ import main
-from refsgd.experiments import claims
+from refsgd.experiments import claims, concentration_estimators
 
 #: Numbers that support a claim, and numbers that contradict it.
 FALLING = [1.0] * 100 + [0.1] * 100
@@ -58,10 +60,23 @@ NUMBERS = {
         {"one": {"default": 1.0, "0.1": 1.0, "1": 1e9}, "two": {"default": loss, "0.1": 9.0, "1": 1.0}}
         for loss in (1.5, 20.0)
     ),
+    "concentration_estimators": tuple(
+        {
+            "repeats": 1000,
+            "uniform": {"dim": [10, 1000], "mle": [0.7, 70.0], "score": [0.95, 0.95]} | honest,
+            "von Mises-Fisher": {"kappa": [1.0, 100.0], "unbiased": [0.9, 99.0], "score": [0.95, 0.95]}
+            | honest,
+            "1/j, no mean": {"isotropic": [0.3]} | honest,
+            "1/j, with mean": {"score": [0.4]} | honest,
+        }
+        for jackknife in (0.95, 0.8)
+        for honest in [{"wald": [0.8, 0.0], "jackknife": [jackknife], "signflip": [0.05]}]
+    ),
 }
+ALL = [name for group in claims.GROUPS.values() for name in group]
 
 
-@pytest.mark.parametrize("name", claims.RATES)
+@pytest.mark.parametrize("name", ALL)
 def test_verdict_follows_the_numbers(name):
     claim = claims.load(name)
     supporting, contradicting = NUMBERS[name]
@@ -69,7 +84,7 @@ def test_verdict_follows_the_numbers(name):
     assert not claim.verdict(contradicting).holds
 
 
-@pytest.mark.parametrize("name", claims.RATES)
+@pytest.mark.parametrize("name", ALL)
 def test_claim_is_a_short_program_of_its_name(name):
     path = Path(experiments.__file__).with_name(f"{name}.py")
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 150
@@ -79,7 +94,8 @@ def test_claim_is_a_short_program_of_its_name(name):
 def test_list_names_every_claim(capsys):
     assert main(["reproduce", "list"]) == 0
     out = capsys.readouterr().out
-    assert all(f"{name} " in out and claims.load(name).statement in out for name in claims.RATES)
+    assert all(f"{name} " in out and claims.load(name).statement in out for name in ALL)
+    assert all(f"{group}:" in out for group in claims.GROUPS)
 
 
 @pytest.mark.parametrize("name", ["orthogonal_weighting", "minibatch_gain"])
@@ -111,3 +127,27 @@ def test_interrupted_reproduction_keeps_what_is_written(tmp_path, capsys, monkey
     assert main(["reproduce", "rates", "--out", str(tmp_path)]) == 0
     assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(claims.RATES[:2])
     assert "interrupted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("dim", [30, 1000])
+def test_directions_drawn_in_their_span_have_the_law_of_those_in_the_space(dim):
+    # Squared lengths of the means of 200 directions, 300 of each kind: equal laws are told apart with
+    # probability 1e-3. In 30 dimensions nothing is saved, in 1,000 there are 201 of them.
+    kappa = concentration_estimators.truth("von Mises-Fisher", dim)
+    law, rng = VonMisesFisher(np.eye(1, dim)[0], kappa), np.random.default_rng(0)
+    spans = [concentration_estimators.draw("von Mises-Fisher", dim, rng) for _ in range(300)]
+    assert spans[0].shape == (200, min(dim, 201))
+    lengths = [
+        [(u.mean(axis=0) ** 2).sum() for u in kind] for kind in (spans, (law.rvs(200, rng) for _ in spans))
+    ]
+    assert stats.ks_2samp(*lengths).pvalue > 1e-3
+
+
+def test_true_concentration_of_directions_that_are_not_isotropic_is_that_of_many():
+    # Over seeds, kappa of 40,000 directions has a deviation of 0.5 %.
+    rng = np.random.default_rng(0)
+    many = DirectionStats(100)
+    for _ in range(200):
+        many.update(concentration_estimators.draw("1/j, with mean", 100, rng))
+    true = concentration_estimators.truth("1/j, with mean", 100)
+    assert many.concentration("unbiased") == pytest.approx(true, rel=0.03)

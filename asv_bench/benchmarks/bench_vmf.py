@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from ratios import medians
+from scipy.stats import vonmises_fisher
 
 import refsgd
 
@@ -69,3 +70,41 @@ class Samples:
         return times["rvs"] / times["normals"]
 
     track_time_to_normals.unit = "time / time of the normals"  # type: ignore[attr-defined]
+
+
+class Peer:
+    """`scipy.stats.vonmises_fisher` on 1,000 directions, in the dimensions where it can."""
+
+    params = ([3, 10, 60],)
+    param_names = ("dim",)
+
+    def setup(self, dim: int) -> None:
+        self.law = refsgd.VonMisesFisher(np.full(dim, dim**-0.5), 2.0 * dim)
+        self.peer = vonmises_fisher(self.law.mu, self.law.kappa)
+        self.rows = self.law.rvs(1_000, 0)
+        self.rng = np.random.default_rng(0)
+
+    def track_scipy_fit(self, _: int) -> float:
+        times = medians(
+            {"ours": lambda: self.law.fit(self.rows), "scipy": lambda: vonmises_fisher.fit(self.rows)}
+        )
+        return times["scipy"] / times["ours"]
+
+    def track_scipy_logpdf(self, _: int) -> float:
+        times = medians(
+            {"ours": lambda: self.law.logpdf(self.rows), "scipy": lambda: self.peer.logpdf(self.rows)}
+        )
+        return times["scipy"] / times["ours"]
+
+    def track_scipy_rvs(self, _: int) -> float:
+        times = medians(
+            {
+                "ours": lambda: self.law.rvs(1_000, self.rng),
+                "scipy": lambda: self.peer.rvs(1_000, random_state=self.rng),
+            }
+        )
+        return times["scipy"] / times["ours"]
+
+    for track in (track_scipy_fit, track_scipy_logpdf, track_scipy_rvs):
+        track.unit = "time of SciPy / time"  # type: ignore[attr-defined]
+    del track

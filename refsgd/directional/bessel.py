@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import kernels
 from .._config import backend_name
 from .._errors import message
+from .._validation import real
 from ._coefficients import CONCENTRATION, RATIO
 
 Floats = NDArray[np.float64]
@@ -55,8 +56,10 @@ def ratio(kappa: ArrayLike, dim: ArrayLike) -> Any:
 
     Raises
     ------
+    TypeError
+        If an argument is not made of integers or floats.
     ValueError
-        If a concentration is negative, or a dimension is below 2 or not finite.
+        If a concentration is negative, a dimension is below 2 or not finite, or shapes do not broadcast.
 
     Examples
     --------
@@ -117,9 +120,11 @@ def concentration(r: ArrayLike, dim: ArrayLike, one_minus_r: ArrayLike | None = 
 
     Raises
     ------
+    TypeError
+        If an argument is not made of integers or floats.
     ValueError
-        If `r` or `one_minus_r` is outside [0, 1], they do not add up to 1, or a dimension is below 2 or not
-        finite.
+        If `r` or `one_minus_r` is outside [0, 1], they do not add up to 1, a dimension is below 2 or not
+        finite, or shapes do not broadcast.
 
     Examples
     --------
@@ -128,18 +133,8 @@ def concentration(r: ArrayLike, dim: ArrayLike, one_minus_r: ArrayLike | None = 
     >>> concentration(1.0, 1e6, one_minus_r=[1e-18, 0.0])
     array([4.999995e+23,          inf])
     """
-    r = checked("r", r, 1.0)
-    if one_minus_r is None:
-        b = 1.0 - r
-    else:
-        b = checked("one_minus_r", one_minus_r, 1.0)
-        off = np.abs(r + b - 1.0)
-        if (off > 1e-6).any():
-            got = f"r + one_minus_r that is off 1 by {np.nanmax(off):.3g}"
-            raise ValueError(
-                message("one_minus_r", "equal 1 - r", got, "pass r and 1 - r of the same sample")
-            )
-    grid = np.broadcast_arrays(r, b, half_dimension(dim))
+    r, b = with_complement(r, one_minus_r)
+    grid = broadcast(r=r, one_minus_r=b, dim=half_dimension(dim))
     r, b, lam = (v.ravel() for v in grid)
     if compiled := compiled_for(r.size):
         kappa = np.empty(r.size)
@@ -180,7 +175,7 @@ def compiled_for(size: int) -> Any:
 
 def checked(name: str, value: ArrayLike, high: float) -> Floats:
     """`value` as float64 in [0, high], where NaN passes."""
-    array = np.asarray(value, dtype=np.float64)
+    array = real(name, value)
     bad = (array < 0.0) | (array > high)
     if bad.any():
         got = f"{np.count_nonzero(bad)} of {array.size} values outside (first: {array[bad][0]})"
@@ -188,14 +183,44 @@ def checked(name: str, value: ArrayLike, high: float) -> Floats:
     return array
 
 
+def with_complement(r: ArrayLike, one_minus_r: ArrayLike | None) -> tuple[Floats, Floats]:
+    """r and 1 - r as float64 of one shape, in [0, 1] or NaN, the latter by subtraction if it is not given."""
+    r = checked("r", r, 1.0)
+    if one_minus_r is None:
+        return r, 1.0 - r
+    r, b = broadcast(r=r, one_minus_r=checked("one_minus_r", one_minus_r, 1.0))
+    off = np.abs(r + b - 1.0)
+    if (off > 1e-6).any():
+        got = f"r + one_minus_r that is off 1 by {np.nanmax(off):.3g}"
+        raise ValueError(message("one_minus_r", "equal 1 - r", got, "pass r and 1 - r of the same sample"))
+    return r, b
+
+
+def broadcast(**arrays: Floats) -> tuple[Floats, ...]:
+    """The arrays in one shape."""
+    try:
+        return np.broadcast_arrays(*arrays.values())
+    except ValueError:
+        shapes = ", ".join(str(array.shape) for array in arrays.values())
+        remedy = "add an axis to one of them"
+        raise ValueError(
+            message(" and ".join(arrays), "have shapes that broadcast", shapes, remedy)
+        ) from None
+
+
 def half_dimension(dim: ArrayLike) -> Floats:
     """``lambda = (dim - 1)/2``."""
-    array = np.asarray(dim, dtype=np.float64)
+    return (dimension(dim) - 1.0) / 2.0
+
+
+def dimension(dim: ArrayLike) -> Floats:
+    """`dim` as float64, finite and at least 2."""
+    array = real("dim", dim)
     bad = ~((array >= 2.0) & (array < np.inf))
     if bad.any():
         got = f"{np.count_nonzero(bad)} of {array.size} values that are not (first: {array[bad][0]})"
         raise ValueError(message("dim", "be finite and at least 2", got, "pass the dimension of the space"))
-    return (array - 1.0) / 2.0
+    return array
 
 
 def double_sum(table: tuple[tuple[float, ...], ...], t: Floats, s: Floats, more: int) -> Floats:
@@ -213,7 +238,7 @@ def double_sum(table: tuple[tuple[float, ...], ...], t: Floats, s: Floats, more:
 
 def triple(kappa: ArrayLike, dim: ArrayLike) -> tuple[Any, ...]:
     """A, 1 - A and A', the arguments checked and broadcast and the limits included."""
-    grid = np.broadcast_arrays(checked("kappa", kappa, np.inf), half_dimension(dim))
+    grid = broadcast(kappa=checked("kappa", kappa, np.inf), dim=half_dimension(dim))
     x, lam = (v.ravel() for v in grid)
     found = np.empty((3, x.size))
     inner = ~np.isinf(x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from .._errors import message
-from .._validation import choice, float_array, integer
+from .._validation import choice, float_array, integer, real_number
 from . import estimators, vmf
 from .bessel import Floats, checked, ratio
 from .stats import CHUNK, DirectionStats, Estimator
@@ -38,7 +39,7 @@ class VonMisesFisher:
     Raises
     ------
     TypeError
-        If `mu` is not real.
+        If `mu` or `kappa` is not real.
     ValueError
         If `mu` is not a unit vector of at least two finite entries, or `kappa` is negative or NaN.
 
@@ -70,7 +71,7 @@ class VonMisesFisher:
         if abs(length - 1.0) > 1e-14:  # else it is as good as it gets, and building it anew changes no bit
             mu /= length
         mu.flags.writeable = False
-        kappa = float(self.kappa)
+        kappa = real_number("kappa", self.kappa)
         if not kappa >= 0.0:
             raise ValueError(message("kappa", "be in [0, inf]", kappa, "pass a concentration of 0 or more"))
         object.__setattr__(self, "mu", mu)
@@ -88,6 +89,11 @@ class VonMisesFisher:
     def dim(self) -> int:
         """Dimension d of the space."""
         return self.mu.size
+
+    @cached_property
+    def _log_mode(self) -> float:
+        """The log density at mu, which takes longer than the rest of `logpdf` does on a few rows."""
+        return float(vmf.log_parts(self.kappa, self.dim)[2])
 
     @classmethod
     def fit(
@@ -196,7 +202,7 @@ class VonMisesFisher:
         if np.isinf(self.kappa):
             values = np.where(gap == 0.0, np.inf, -np.inf)
         else:
-            values = vmf.log_parts(self.kappa, self.dim)[2] - self.kappa * gap
+            values = self._log_mode - self.kappa * gap
         return values.reshape(x.shape[:-1])[()]
 
     def pdf(self, x: ArrayLike) -> Any:
@@ -228,7 +234,7 @@ class VonMisesFisher:
 
         Returns
         -------
-        (*size, d) ndarray of float64
+        (..., d) ndarray of float64
             Rows of length 1 to rounding. As in SciPy, one direction by default is of shape (1, d).
 
         Raises
@@ -363,10 +369,9 @@ def _check_unit(name: str, rows: Any, remedy: str) -> None:
     """Refuse dense or sparse rows whose length is not 1."""
     square, is_sparse = np.empty(rows.shape[0]), sparse.issparse(rows)
     for part in _chunks(*rows.shape):
-        u = rows[part].astype(np.float64)
+        u = rows[part].astype(np.float64, copy=False)
         with np.errstate(over="ignore"):
-            product = u.multiply(u) if is_sparse else u * u
-        square[part] = np.ravel(product.sum(axis=1))
+            square[part] = np.ravel(u.multiply(u).sum(axis=1)) if is_sparse else np.einsum("ij,ij->i", u, u)
     bad = ~(np.abs(np.sqrt(square) - 1.0) <= UNIT_TOLERANCE)
     if bad.any():
         _refuse(name, "hold unit vectors", bad, remedy, f", length {np.sqrt(square[bad][0]):.6g}")
@@ -380,7 +385,13 @@ def _refuse(name: str, must: str, bad: NDArray[np.bool_], remedy: str, detail: s
 def _statistics(rows: Any, weights: ArrayLike | None, normalize: bool) -> DirectionStats:
     """Statistics of dense or sparse rows, sparse ones made dense chunk by chunk."""
     is_sparse = sparse.issparse(rows)
-    rows = rows.tocsr() if is_sparse else float_array("rows", rows, ("n", "d"), finite=False)
+    if not is_sparse:
+        rows = float_array("rows", rows, ("n", "d"), finite=False)
+    elif rows.ndim != 2:
+        raise ValueError(message("rows", "have shape (n, d)", rows.shape, "pass one direction a row"))
+    else:
+        rows = rows.tocsr()
+        float_array("rows", rows.data, ("n",), finite=False)
     n, dim = rows.shape
     stats = DirectionStats(dim, n_blocks=1)
     if not normalize:

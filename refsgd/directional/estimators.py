@@ -6,6 +6,9 @@ sum(w**2)``, with which every formula below holds as it stands unless it says ot
 parts of the sample: their sums carry what an interval or a test needs when the directions are not isotropic
 about their mean, as gradients are not.
 
+All raise TypeError where an argument is not real, and ValueError where r, ``one_minus_r`` or `dim` is out of
+its range, r and ``one_minus_r`` are not of one sample, or `n` is not finite. A NaN for r gives NaN.
+
 References
 ----------
 .. [1] A. Banerjee, I. S. Dhillon, J. Ghosh, S. Sra, "Clustering on the unit hypersphere using von
@@ -27,7 +30,17 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from .._errors import message
-from .bessel import Floats, concentration, ratio, ratio_complement, triple
+from .._validation import float_array, real_number
+from .bessel import (
+    Floats,
+    broadcast,
+    concentration,
+    dimension,
+    ratio,
+    ratio_complement,
+    triple,
+    with_complement,
+)
 
 mle = concentration
 
@@ -42,9 +55,10 @@ def banerjee(r: ArrayLike, dim: ArrayLike, one_minus_r: ArrayLike | None = None)
     >>> float(banerjee(0.5, 3))
     1.8333333333333333
     """
-    length, complement = _with_complement(r, one_minus_r)
+    length, complement = with_complement(r, one_minus_r)
+    length, complement, d = broadcast(r=length, one_minus_r=complement, dim=dimension(dim))
     with np.errstate(divide="ignore"):
-        return length * (np.asarray(dim) - length**2) / (complement * (1.0 + length))
+        return (length * (d - length**2) / (complement * (1.0 + length)))[()]
 
 
 def mean_pairwise_cosine(r: float, n: float, one_minus_r: float | None = None) -> tuple[float, float]:
@@ -63,8 +77,7 @@ def mean_pairwise_cosine(r: float, n: float, one_minus_r: float | None = None) -
     >>> mean_pairwise_cosine(0.5, 4)
     (0.0, 1.0)
     """
-    _check_pairs(n)
-    r, b = _with_complement(r, one_minus_r)
+    n, (r, b) = _checked_size(n), _checked_length(r, one_minus_r)
     return float((n * r * r - 1.0) / (n - 1.0)), float(n * b * (1.0 + r) / (n - 1.0))
 
 
@@ -80,6 +93,7 @@ def unbiased(r: float, dim: float, n: float, one_minus_r: float | None = None) -
     >>> float(mle(0.1, 1000).round(3))
     101.008
     """
+    dim = _checked_dim(dim)
     return _from_pairwise_cosine(*mean_pairwise_cosine(r, n, one_minus_r), dim)
 
 
@@ -96,10 +110,11 @@ def marginal(r: float, dim: float, n: float, one_minus_r: float | None = None) -
     >>> round(marginal(0.5, 3, 10), 3)
     1.473
     """
-    _check_pairs(n)
-    r, b = (float(v) for v in _with_complement(r, one_minus_r))
+    dim, n, (r, b) = _checked_dim(dim), _checked_size(n), _checked_length(r, one_minus_r)
     if n * r * r <= 1.0:
         return 0.0
+    if np.isnan(r + b):
+        return np.nan
 
     def excess(kappa: float) -> float:
         if r < 0.5:
@@ -130,8 +145,11 @@ def score_interval(
     >>> [round(end, 2) for end in score_interval(0.5, 3, 100)]
     [1.36, 2.24]
     """
+    dim, n, level = _checked_dim(dim), _checked_size(n), _checked_level(level)
     u, one_minus_u = mean_pairwise_cosine(r, n, one_minus_r)
-    z = special.ndtri(0.5 + 0.5 * _checked_level(level))
+    if np.isnan(u + one_minus_u):
+        return np.nan, np.nan
+    z = special.ndtri(0.5 + 0.5 * level)
     pairs = n * (n - 1.0)
 
     def gap(kappa: float, side: float) -> float:
@@ -178,8 +196,14 @@ def jackknife_interval(
     Raises
     ------
     ValueError
-        If fewer than 3 blocks hold weight, or `level` is not between 0 and 1.
+        If fewer than 3 blocks hold weight, shapes do not fit, an entry is not finite, or `level` is not
+        between 0 and 1.
     """
+    dim, gram = _checked_dim(dim), _checked_gram(gram)
+    weight, weight2, spread = (
+        float_array(name, value, (len(gram),))
+        for name, value in (("weight", weight), ("weight2", weight2), ("spread", spread))
+    )
     held = weight > 0.0
     k = int(np.count_nonzero(held))
     if k < 3:
@@ -241,8 +265,9 @@ def isotropic_uniformity(r: float, dim: float, n: float) -> float:
     >>> round(isotropic_uniformity(0.1, 1000, 100), 2)
     0.49
     """
-    if not n >= 3.0:
-        raise ValueError(message("n", "be at least 3", n, "collect more directions"))
+    dim, n, (r, _) = _checked_dim(dim), _checked_size(n), _checked_length(r, None)
+    if n < 3.0:
+        raise ValueError(message("n", "be at least 3", f"{n:g}", "collect more directions"))
     if dim <= 3.0 and n < 10.0:
         rayleigh = dim * n * r * r
         return float(
@@ -269,7 +294,7 @@ def signflip_uniformity(gram: Floats) -> float:
     Raises
     ------
     ValueError
-        If fewer than 2 blocks hold rows.
+        If fewer than 2 blocks hold rows, `gram` is not square, or an entry is not finite.
 
     Examples
     --------
@@ -278,6 +303,7 @@ def signflip_uniformity(gram: Floats) -> float:
     >>> signflip_uniformity(np.ones((5, 5)))
     0.0625
     """
+    gram = _checked_gram(gram)
     held = gram.diagonal() > 0.0
     k = int(np.count_nonzero(held))
     if k < 2:
@@ -291,14 +317,28 @@ def signflip_uniformity(gram: Floats) -> float:
     return float(np.mean(resultant2 >= resultant2[0] - rounding))
 
 
-def _check_pairs(n: float) -> None:
+def _checked_length(r: float, one_minus_r: float | None) -> tuple[float, float]:
+    given = None if one_minus_r is None else real_number("one_minus_r", one_minus_r)
+    length, complement = with_complement(real_number("r", r), given)
+    return float(length), float(complement)
+
+
+def _checked_dim(dim: float) -> float:
+    return float(dimension(real_number("dim", dim)))
+
+
+def _checked_size(n: float) -> float:
+    n = real_number("n", n)
     if not n > 1.0:
-        raise ValueError(message("n", "be greater than 1", n, "collect at least two directions"))
+        raise ValueError(message("n", "be greater than 1", f"{n:g}", "collect at least two directions"))
+    if n == np.inf:
+        raise ValueError(message("n", "be finite", n, "pass the number of directions"))
+    return n
 
 
-def _with_complement(r: ArrayLike, one_minus_r: ArrayLike | None) -> tuple[Any, Any]:
-    r = np.asarray(r, dtype=np.float64)[()]
-    return r, 1.0 - r if one_minus_r is None else np.asarray(one_minus_r, dtype=np.float64)[()]
+def _checked_gram(gram: Floats) -> Floats:
+    gram = float_array("gram", gram, ("k", "k"))
+    return float_array("gram", gram, (len(gram), len(gram)))
 
 
 def _from_pairwise_cosine(u: float, one_minus_u: float, dim: float) -> float:
@@ -310,8 +350,9 @@ def _from_pairwise_cosine(u: float, one_minus_u: float, dim: float) -> float:
 
 
 def _checked_level(level: float) -> float:
+    level = real_number("level", level)
     if not 0.0 < level < 1.0:
-        raise ValueError(message("level", "be between 0 and 1", level, "pass for example level=0.95"))
+        raise ValueError(message("level", "be between 0 and 1", f"{level:g}", "pass for example level=0.95"))
     return level
 
 

@@ -25,6 +25,7 @@ from ._coefficients import LOG_H, NORMALIZER, RATIO
 from .bessel import (
     SERIES_FROM,
     Floats,
+    broadcast,
     checked,
     compiled_for,
     concentration,
@@ -70,8 +71,10 @@ def log_normalizer(kappa: ArrayLike, dim: ArrayLike) -> Any:
 
     Raises
     ------
+    TypeError
+        If an argument is not made of integers or floats.
     ValueError
-        If a concentration is negative, or a dimension is below 2 or not finite.
+        If a concentration is negative, a dimension is below 2 or not finite, or shapes do not broadcast.
 
     Examples
     --------
@@ -129,8 +132,9 @@ def entropy(kappa: ArrayLike, dim: ArrayLike) -> Any:
 def log_parts(kappa: ArrayLike, dim: ArrayLike) -> tuple[Any, ...]:
     """log H, the divergence to the uniform distribution, the log density at the mode, and log C."""
     lam = half_dimension(dim)
-    grid = np.broadcast_arrays(checked("kappa", kappa, np.inf), lam, _log_uniform(lam))
-    x, lam, log_uniform = (v.ravel() for v in grid)
+    grid = broadcast(kappa=checked("kappa", kappa, np.inf), dim=lam)
+    log_uniform = np.broadcast_to(_log_uniform(lam), grid[0].shape).ravel()
+    x, lam = (v.ravel() for v in grid)
     found = np.empty((4, x.size))
     inner = ~np.isinf(x)
     found[:, ~inner] = [[np.inf], [np.inf], [np.inf], [-np.inf]]

@@ -45,6 +45,12 @@ RATES = (
     "no_hyperparameter",
 )
 
+#: Statistics of directions, for arXiv 1810.00150.
+DIRECTIONAL = ("concentration_estimators",)
+
+#: What can be run as a group.
+GROUPS = {"rates": RATES, "directional": DIRECTIONAL}
+
 
 def load(name: str) -> Claim:
     return importlib.import_module(f"{__package__}.{name}").CLAIM
