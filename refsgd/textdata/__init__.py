@@ -50,10 +50,11 @@ def read_chunks(
     A file is decompressed by what its first bytes say. Empty lines are passed over; blanks may be spaces and
     tabs, and lines may end in CRLF. Numbers are equal to Python's ``float`` to the last bit.
 
-    - svmlight: ``label [qid:n] index:value ... # comment``. Indices are columns as they are written, so those of a
-      file that counts from 1 leave column 0 empty. An index comes once a line, in any order.
-    - Vowpal Wabbit: ``[label [importance]] ['tag]|namespace[:scale] feature[:value] ...``. Features are hashed into
-      columns exactly as Vowpal Wabbit does; values in the same column of a row are added. A value is 1 by default.
+    - svmlight: ``label [qid:n] index:value ... # comment``. Indices are columns as they are written, so
+      those of a file that counts from 1 leave column 0 empty. An index comes once a line, in any order.
+    - Vowpal Wabbit: ``[label [importance]] ['tag]|namespace[:scale] feature[:value] ...``. Features are
+      hashed into columns exactly as Vowpal Wabbit does; values in the same column of a row are added. A value
+      is 1 by default.
 
     Parameters
     ----------

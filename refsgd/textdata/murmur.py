@@ -1,4 +1,4 @@
-"""Vowpal Wabbit's hash of names: MurmurHash3 x86_32, and a number plus the seed for names that are all digits."""
+"""Vowpal Wabbit's hash: MurmurHash3 x86_32 of a name, or the number plus the seed if that is all digits."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def _modulo(name: bytes) -> int:
     return value
 
 
-def _murmur(buffer: NDArray[np.uint8], start: Ints, end: Ints, seeds: NDArray[np.uint32]) -> NDArray[np.uint32]:
+def _murmur(
+    buffer: NDArray[np.uint8], start: Ints, end: Ints, seeds: NDArray[np.uint32]
+) -> NDArray[np.uint32]:
     words, n = unaligned(buffer, "<u4"), end - start
     h = seeds
     n_blocks = n // 4

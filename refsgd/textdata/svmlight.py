@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import tokens
 from .rows import LARGEST_INDEX, BadLine, Row, Rows, number, shown
@@ -20,7 +21,7 @@ QUERY = re.compile(rb"(?m)^([ \t]*[^\s:]+)[ \t]+qid:[0-9]+(?=\s)")
 
 
 def parse(block: bytes) -> Rows | None:
-    """The rows of a block of whole lines; None if a line is not right, and `parse_line` says which and why."""
+    """The rows of a block of whole lines; None if a line is not right: `parse_line` says what."""
     if b"#" in block:
         block = COMMENT.sub(b"", block)
     if b"qid:" in block:
@@ -50,7 +51,7 @@ def parse(block: bytes) -> Rows | None:
     return Rows(y, None, lines, indptr, indices, data)
 
 
-def _has_repeated(indices: tokens.Ints, indptr: tokens.Ints) -> bool:
+def _has_repeated(indices: NDArray[np.int32], indptr: tokens.Ints) -> bool:
     """Whether an index comes twice in a row of its own."""
     rises = np.diff(indices) > 0
     inner = indptr[(indptr > 0) & (indptr < indices.size)]

@@ -1,8 +1,8 @@
 """Words and numbers of a block of text, all at once by NumPy.
 
-A block is cut at its separators; a token is what lies between two of them. Digits are read eight at a time: the
-bytes "12345678" as one little-endian integer become 12345678 by three multiplications. A decimal number is
-exact, to the last bit of ``float``, where its digits make an integer up to 2**53 and its power of ten is at
+A block is cut at its separators; a token is what lies between two of them. Digits are read eight at a time:
+the bytes "12345678" as one little-endian integer become 12345678 by three multiplications. A decimal number
+is exact, to the last bit of ``float``, where its digits make an integer up to 2**53 and its power of ten is at
 most 10**22, as both are then floats and one operation rounds once; any other goes through NumPy's ``strtod``.
 """
 
@@ -21,7 +21,9 @@ POWERS = np.array([float(10**k) for k in range(23)])  # all exact
 INTEGER_POWERS = np.array([10**k for k in range(19)], np.uint64)
 MOST_DIGITS = 18  # of an integer that fits 64 bits whatever they are
 LARGEST = np.uint64(2**53)
-KEEP = np.array([(2**64 - 1) - (2 ** (8 * (8 - n)) - 1) for n in range(9)], np.uint64)  # the last n of 8 bytes
+KEEP = np.array(
+    [(2**64 - 1) - (2 ** (8 * (8 - n)) - 1) for n in range(9)], np.uint64
+)  # the last n of 8 bytes
 
 Ints = NDArray[np.int64]
 

@@ -1,9 +1,9 @@
 """Vowpal Wabbit: ``[label [importance [initial]]] ['tag]|namespace[:scale] feature[:value] ...``.
 
 Features are hashed into 2**bits columns as Vowpal Wabbit does, so a column here is the column there: a name
-that is all digits is that number plus the hash of its namespace, any other is its MurmurHash3 with the hash of its
-namespace as seed, modulo 2**bits. The hash of a namespace is that of its name with seed 0, and 0 of one without
-a name. The tag is left out; a word that touches the bar is one.
+that is all digits is that number plus the hash of its namespace, any other is its MurmurHash3 with the hash
+of its namespace as seed, modulo 2**bits. The hash of a namespace is that of its name with seed 0, and 0 of one
+without a name. The tag is left out; a word that touches the bar is one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HELP = "write label [importance] ['tag]|namespace feature[:value] ..."
 
 
 def parse(block: bytes, bits: int) -> Rows | None:
-    """The rows of a block of whole lines; None if a line is not right, and `parse_line` says which and why."""
+    """The rows of a block of whole lines; None if a line is not right: `parse_line` says what."""
     words = tokens.split(block, SEPARATORS)
     if not words.are_colons_tight:
         return None
@@ -53,7 +53,9 @@ def parse(block: bytes, bits: int) -> Rows | None:
     n_bars = bars.size
     seeds, scales = np.zeros(n_bars, np.uint64), np.ones(n_bars)
     owner = np.searchsorted(bars, words.separator[space], side="right") - 1
-    seeds[owner] = hash_names(words.buffer, words.start[space], words.end[space], np.zeros(space.size, np.uint64))
+    seeds[owner] = hash_names(
+        words.buffer, words.start[space], words.end[space], np.zeros(space.size, np.uint64)
+    )
     scale = np.flatnonzero(is_scale)
     scale_values = tokens.numbers(words.buffer, words.start[scale], words.end[scale])
     value = np.flatnonzero(is_value & ~is_scale)
@@ -120,13 +122,17 @@ def parse_line(line: bytes, bits: int) -> Row | None:
     if words and (words[-1].startswith(b"'") or not header[-1:].isspace()):
         del words[-1]
     if len(words) > 3:
-        raise BadLine("line", "have at most label, importance and initial before the bar", f"{len(words)} words", HELP)
+        raise BadLine(
+            "line", "have at most label, importance and initial before the bar", f"{len(words)} words", HELP
+        )
     y = number("label", words[0], words[0]) if words else np.nan
     weight = number("importance", words[1], words[1]) if len(words) > 1 else 1.0
     if weight < 0:
         raise BadLine("importance", "be at least 0", shown(words[1]))
     if len(words) > 2 and number("initial", words[2], words[2]) != 0:
-        raise BadLine("initial prediction", "be 0 or left out", shown(words[2]), "it is not supported; remove it")
+        raise BadLine(
+            "initial prediction", "be 0 or left out", shown(words[2]), "it is not supported; remove it"
+        )
     row = Row(y, weight, [], [])
     for part in rest.split(b"|"):
         _add_namespace(part, row, bits)
@@ -146,12 +152,12 @@ def _add_namespace(part: bytes, row: Row, bits: int) -> None:
         scale = number("scale", value, space) if colon else 1.0
     names = []
     for word in words:
-        name, colon, text = word.partition(b":")
+        name, colon, tail = word.partition(b":")
         if not name:
             raise BadLine("feature", "have a name before the colon", shown(word), HELP)
-        value = (number("value", text, word) if colon else 1.0) * scale
-        if not np.isfinite(value):
+        x = (number("value", tail, word) if colon else 1.0) * scale
+        if not np.isfinite(x):
             raise BadLine("value", "be finite when it is scaled", shown(word))
         names.append(name)
-        row.data.append(value)
+        row.data.append(x)
     row.indices.extend(column & (2**bits - 1) for column in hash_words(names, seed))
