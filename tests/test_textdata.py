@@ -1,4 +1,4 @@
-"""Text of sparse samples: against Python's ``float``, scikit-learn's reader and Vowpal Wabbit's own columns."""
+"""Text of sparse samples: against Python's ``float``, scikit-learn's reader and Vowpal Wabbit's columns."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import vstack
 
 from refsgd import textdata
 from refsgd.textdata import murmur, read_chunks, rows, svmlight, tokens, vw
@@ -25,22 +25,11 @@ BITS = 18
 def whole(path, **options):
     """All chunks as one: X, y, weights, lines."""
     chunks = list(read_chunks(path, **options))
-    width = max(chunk.X.shape[1] for chunk in chunks)
-    X = vstack(
-        [csr_array(chunk.X.copy()) for chunk in map(lambda c: _as_wide(c, width), chunks)], format="csr"
-    )
-    weights = np.concatenate([np.ones(c.y.size) if c.weights is None else c.weights for c in chunks])
-    return (
-        X,
-        *(np.concatenate([getattr(c, name) for c in chunks]) for name in ("y",)),
-        weights,
-        np.concatenate([c.lines for c in chunks]),
-    )
-
-
-def _as_wide(chunk, width):
-    chunk.X.resize((chunk.X.shape[0], width))
-    return chunk
+    for chunk in chunks:
+        chunk.X.resize((chunk.X.shape[0], max(c.X.shape[1] for c in chunks)))
+    weights = [np.ones(c.y.size) if c.weights is None else c.weights for c in chunks]
+    parts = [c.y for c in chunks], weights, [c.lines for c in chunks]
+    return vstack([c.X for c in chunks], format="csr"), *map(np.concatenate, parts)
 
 
 def read(tmp_path, content, name="data", **options):
@@ -56,14 +45,16 @@ def parsers(format):
 
 
 def check_fast_against_slow(block, format):
-    """Both ways give the same rows, or the slow one says what is wrong with a block that the fast one declines."""
+    """Both ways give the same rows, or the fast one declines what the slow one says is wrong."""
     fast = parsers(format)[0](block)
     try:
         slow = textdata._line_by_line(Block(block, 1, 0), "data", format, BITS)
     except ValueError:
         assert fast is None
         return
-    assert fast is not None
+    if fast is None:  # a tag with a colon goes the slow way
+        assert format == "vw" and re.search(rb"(?m)^[^|\n]*:[^|\n]*\|", block)
+        return
     assert (fast.weights is None) == (slow.weights is None)
     for mine, its in zip(fast, slow, strict=True):
         if mine is not None:
@@ -105,7 +96,33 @@ def test_numbers_are_those_of_python_to_the_last_bit(words):
 
 @pytest.mark.parametrize(
     "word",
-    "nan inf -inf 1e999 - + . e5 1e 1e+ 1_0 0x10 1.2.3 1e5.0 --1 1,5 ½ 1e1e1 .e1 1-2 \0 5\0 12345678a a12345678".split(),
+    [
+        "nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "-",
+        "+",
+        ".",
+        "e5",
+        "1e",
+        "1e+",
+        "1_0",
+        "0x10",
+        "1.2.3",
+        "1e5.0",
+        "--1",
+        "1,5",
+        "½",
+        "1e1e1",
+        ".e1",
+        "1-2",
+        "\0",
+        "5\0",
+        "12345678a",
+        "a12345678",
+        "1e00a",
+    ],
 )
 def test_what_is_no_finite_number_is_declined(word):
     assert parsed([b"1", word.encode()]) is None
@@ -146,6 +163,7 @@ LINES = st.tuples(HEADERS, st.lists(SPACES, min_size=1, max_size=3)).map(
 )
 
 
+@settings(max_examples=50)
 @given(st.lists(LINES | st.just(""), max_size=6).map(lambda lines: "".join(f"{x}\n" for x in lines).encode()))
 def test_fast_parser_takes_every_vowpal_wabbit_line(block):
     assert vw.parse(block, BITS) is not None
@@ -168,17 +186,19 @@ def test_any_bytes_are_rows_or_a_clear_error(tmp_path_factory, content):
 # svmlight
 
 
-@given(data=st.data(), chunk_bytes=st.integers(1, 300), zero_based=st.booleans(), with_query=st.booleans())
-def test_svmlight_is_read_as_scikit_learn_reads_it(
-    tmp_path_factory, data, chunk_bytes, zero_based, with_query
-):
+@given(seed=st.integers(0, 99), chunk_bytes=st.integers(1, 300), from_zero=st.booleans(), query=st.booleans())
+@settings(max_examples=20)
+def test_svmlight_is_read_as_scikit_learn_reads_it(tmp_path_factory, seed, chunk_bytes, from_zero, query):
     sklearn = pytest.importorskip("sklearn.datasets")
-    n, d = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 9))
-    values = data.draw(st.lists(st.just(0.0) | st.floats(-1e30, 1e30), min_size=n * d, max_size=n * d))
-    X, y = np.reshape(values, (n, d)), np.array(data.draw(st.lists(st.floats(-9, 9), min_size=n, max_size=n)))
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_cauchy((7, 9)) * (rng.random((7, 9)) < 0.5), rng.choice([-1, 0, 0.1, 3e9], 7)
     path = str(tmp_path_factory.mktemp("svmlight") / "data")
-    query = np.arange(n) if with_query else None
-    sklearn.dump_svmlight_file(X, y, path, zero_based=zero_based, comment="a: b|c\n1 2:3", query_id=query)
+    options = {
+        "zero_based": from_zero,
+        "comment": "a: b|c\n1 2:3",
+        "query_id": np.arange(7) if query else None,
+    }
+    sklearn.dump_svmlight_file(X, y, path, **options)
     X_read, y_read, *_ = whole(path, chunk_bytes=chunk_bytes)
     X_its, y_its = sklearn.load_svmlight_file(path, zero_based=True)
     assert_array_equal(X_read.toarray(), X_its.toarray())
@@ -268,9 +288,9 @@ def test_chunks_of_any_size_hold_the_same_rows(tmp_path, format, name):
         f"{k % 3} {bar}{k}:{k / 7} {k + 5}:1\n{chr(10) * (k % 5 == 0)}" for k in range(40)
     ).encode()
     packed = {"data": content, "data.bz2": bz2.compress(content)}.get(name, gzip.compress(content))
-    expected = read(tmp_path, content, "plain")
+    expected = read(tmp_path, content, "plain", bits=8)
     for chunk_bytes in (1, 7, 64, 300, 2**20):
-        found = read(tmp_path, packed, name, chunk_bytes=chunk_bytes)
+        found = read(tmp_path, packed, name, chunk_bytes=chunk_bytes, bits=8)
         assert_array_equal(found[0].toarray(), expected[0].toarray())
         for mine, its in zip(found[1:], expected[1:], strict=True):
             assert_array_equal(mine, its)

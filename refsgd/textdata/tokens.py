@@ -2,7 +2,7 @@
 
 A block is cut at its separators; a token is what lies between two of them. Digits are read eight at a time:
 the bytes "12345678" as one little-endian integer become 12345678 by three multiplications. A decimal number
-is exact, to the last bit of ``float``, where its digits make an integer up to 2**53 and its power of ten is at
+is that of ``float`` to the last bit where its digits make an integer up to 2**53 and its power of ten is at
 most 10**22, as both are then floats and one operation rounds once; any other goes through NumPy's ``strtod``.
 """
 

@@ -2,8 +2,8 @@
 
 Features are hashed into 2**bits columns as Vowpal Wabbit does, so a column here is the column there: a name
 that is all digits is that number plus the hash of its namespace, any other is its MurmurHash3 with the hash
-of its namespace as seed, modulo 2**bits. The hash of a namespace is that of its name with seed 0, and 0 of one
-without a name. The tag is left out; a word that touches the bar is one.
+of its namespace as seed, modulo 2**bits. The hash of a namespace is that of its name with seed 0, or 0 where
+it has no name. The tag is left out; a word that touches the bar is one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ HELP = "write label [importance] ['tag]|namespace feature[:value] ..."
 
 
 def parse(block: bytes, bits: int) -> Rows | None:
-    """The rows of a block of whole lines; None if a line is not right: `parse_line` says what."""
+    """The rows of a block of whole lines; None if a line is not right: `parse_line` says what.
+
+    A tag with a colon is right, and left to `parse_line` as well.
+    """
     words = tokens.split(block, SEPARATORS)
     if not words.are_colons_tight:
         return None
@@ -69,7 +72,8 @@ def parse(block: bytes, bits: int) -> Rows | None:
     data[words.after[name] == COLON] = values
     n_names = np.diff(np.searchsorted(name, np.append(behind, words.start.size)))
     if scale.size:
-        data *= np.repeat(scales, n_names)
+        with np.errstate(over="ignore"):
+            data *= np.repeat(scales, n_names)
     if not np.isfinite(data).all():
         return None
     columns = hash_names(words.buffer, words.start[name], words.end[name], np.repeat(seeds, n_names))
