@@ -242,7 +242,7 @@ def test_label_that_comes_late_is_refused_by_line(tmp_path, monkeypatch, capsys)
     path = tmp_path / "data"
     path.write_text("1 1:1\n2 1:1\n" * 30 + "3 1:1\n")
     assert main(["fit", str(path)]) == 2
-    says = f"refsgd: {path}:61: label must be one of 1,2, got 3; name all labels with --classes=1,2,...\n"
+    says = f"refsgd: {path}:61: label must be one of 1, 2, got 3; name all labels with --classes.\n"
     assert capsys.readouterr().err == says
     assert main(["fit", str(path), "--classes", "3,1,2"]) == 0
     path.write_text("1 1:1\n" * 30 + "2 1:1\n")
@@ -363,7 +363,7 @@ def test_what_cannot_be_predicted_is_refused(train, tmp_path, capsys):
     text.write_text("1 |f a\n")
     says = "text must be svmlight text, as the model's data was, got Vowpal Wabbit text; convert it."
     assert says in refused(capsys, "predict", model, str(text))
-    says = "--write probability must go with a model of log_loss or modified_huber, got hinge; pass --write score."
+    says = "--write probability must go with a model of log_loss or modified_huber, got hinge; pass --write"
     assert says in refused(capsys, "predict", model, train, "--write", "probability")
     (tmp_path / "out").write_text("before")
     text.write_text("1 1:1\n1 1:x\n")
@@ -416,12 +416,12 @@ PEAK = "import resource, sys; from refsgd.__main__ import main; main(sys.argv[1:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="units of ru_maxrss differ")
 def test_memory_does_not_grow_with_the_file(tmp_path):
-    """All rows of the larger file, parsed, would take 12 bytes an entry: 29 MB more than those of the smaller."""
+    """Parsed, all rows of the larger file would take 18 MB more than those of the smaller."""
     content = "".join(
         f"{k % 2} " + " ".join(f"{j}:{k + j}e-3" for j in range(40)) + "\n" for k in range(2000)
     )
     peaks = []
-    for times in (10, 40):
+    for times in (6, 24):
         path = tmp_path / f"{times}.gz"
         path.write_bytes(gzip.compress(content.encode(), 1) * times)
         run = subprocess.run(
@@ -429,7 +429,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         )
         assert f"{2000 * times:,} rows" in run.stdout
         peaks.append(int(run.stdout.splitlines()[-1]) / 1024)
-    assert peaks[1] - peaks[0] < 8  # MB; allocators keep a few, and runs differ by one or two
+    assert peaks[1] - peaks[0] < 6  # MB; allocators keep a few, and runs differ by one or two
 
 
 # What is measured
@@ -458,7 +458,7 @@ def test_no_constant_is_better_than_the_best(loss):
     _, found = sample.constant(loss, epsilon, classes)
     t = scores.targets(y, classes)[:, 0]
     least = min(np.average(scores.losses(loss, epsilon, c, t), weights=w) for c in np.linspace(-3, 4, 1401))
-    assert found <= least * 1.001  # the median of the labels is not quite the best for huber
+    assert found <= least * 1.01  # of the losses with corners the median is not quite the best
 
 
 def test_auc_is_that_of_scikit_learn():

@@ -254,10 +254,8 @@ def check_labels(chunk: Chunk, path: str, loss: str, classes: NDArray[np.float64
     if classes is not None:
         bad = np.flatnonzero(~np.isin(chunk.y, classes))
         if bad.size:
-            known = ",".join(map(as_label, classes))
-            _refuse_label(
-                chunk, bad[0], path, f"be one of {known}", f"name all labels with --classes={known},..."
-            )
+            known = ", ".join(map(as_label, classes)) if classes.size <= 20 else f"the {classes.size} classes"
+            _refuse_label(chunk, bad[0], path, f"be one of {known}", "name all labels with --classes")
     if loss == "poisson":
         bad = np.flatnonzero(chunk.y < 0)
         if bad.size:

@@ -51,12 +51,12 @@ class Predictor(NamedTuple):
 
     def probabilities(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities ``(n, n_classes)``; those of several outputs are divided by their sum."""
+        if scores.shape[1] == 1:
+            scores = np.concatenate([-scores, scores], axis=1)
         if self.loss == "log_loss":
             share = np.exp(-np.logaddexp(0, -scores))
         else:
             share = (np.clip(scores, -1, 1) + 1) / 2
-        if scores.shape[1] == 1:
-            return np.concatenate([1 - share, share], axis=1)
         total = share.sum(axis=1, keepdims=True)
         return np.where(total > 0, share / np.where(total > 0, total, 1), 1 / share.shape[1])
 
@@ -94,7 +94,7 @@ def check_format(chunk: Chunk, path: str, predictor: Predictor) -> None:
 def load(path: str) -> Predictor:
     """Read what `Predictor.save` wrote."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             header: dict[str, Any] = json.loads(str(arrays["header"]))
             coef, intercept = arrays["coef"], arrays["intercept"]
         version = header["refsgd_model"]
