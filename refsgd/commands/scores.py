@@ -42,28 +42,24 @@ def losses(loss: str, epsilon: float, z: Array | float, y: Array) -> Array:
 
 
 class Sample:
-    """Labels and weights spread evenly over all that have passed by: every row of few, else every 2**k-th."""
+    """Labels and weights of rows drawn evenly from all that have passed by; all of them, if they are few."""
 
     LARGEST = 2**17
 
     def __init__(self) -> None:
-        self._kept = np.zeros((2, 0))
-        self._step = 1
-        self._next = 0  # the row to take next, counted from the next one to come
+        self._rng = np.random.default_rng(0)
+        self._kept = np.zeros((3, 0))  # keys, labels, weights: the rows with the smallest random keys stay
 
     def add(self, y: Array, weights: Array | None) -> None:
-        rows = np.stack([y, np.ones(y.size) if weights is None else weights])[:, self._next :: self._step]
-        self._next = (self._next - y.size) % self._step if y.size > self._next else self._next - y.size
+        rows = np.stack([self._rng.random(y.size), y, np.ones(y.size) if weights is None else weights])
         self._kept = np.concatenate([self._kept, rows], axis=1)
-        while self._kept.shape[1] > self.LARGEST:
-            is_even = self._kept.shape[1] % 2 == 0
-            self._kept = self._kept[:, ::2]
-            self._next += 0 if is_even else self._step
-            self._step *= 2
+        if self._kept.shape[1] > self.LARGEST:
+            smallest = np.argpartition(self._kept[0], self.LARGEST)[: self.LARGEST]
+            self._kept = self._kept[:, smallest]
 
     def constant(self, loss: str, epsilon: float, classes: Array | None) -> tuple[Array, float]:
         """The best scores that look at no feature, one an output, and their mean loss."""
-        y, w = self._kept
+        _, y, w = self._kept
         if w.sum() == 0:
             w = np.ones_like(w)
         each = targets(y, classes).T
