@@ -16,7 +16,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from refsgd.__main__ import main
-from refsgd.commands import fit, learner, predictor, scores
+from refsgd.commands import fit, learner, predict, predictor, scores
 from refsgd.kernels import reference
 from refsgd.sgd.linear import LOSSES, MARGIN_LOSSES, LinearModel
 from refsgd.textdata import read_chunks
@@ -398,6 +398,22 @@ def test_other_files_are_no_models(train, tmp_path, capsys):
         err = refused(capsys, "predict", str(model), train)
         assert "must be a model that this version's `python -m refsgd fit --model` wrote, got " in err
         assert reason in err
+
+
+def test_interrupted_predictions_leave_no_file(train, tmp_path, monkeypatch, capsys):
+    def interrupted(*args, **kwargs):
+        yield from read_chunks(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    model, out = str(tmp_path / "model"), str(tmp_path / "out")
+    main(["fit", train, "--model", model])
+    capsys.readouterr()
+    monkeypatch.setattr(predict, "read_chunks", interrupted)
+    assert main(["predict", model, train, "--out", out]) == 130
+    assert capsys.readouterr() == ("", f"\nrefsgd: interrupted, {out} is not written\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "train.dat"]
+    assert main(["predict", model, train]) == 130
+    assert capsys.readouterr().err == "\nrefsgd: interrupted, rows are missing\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes")

@@ -157,6 +157,7 @@ class Fit:
                             current.add(chunk)
                             if number == 1:
                                 self._labels.add(chunk.y, chunk.weights)
+                        progress.set_postfix_str(f"loss {learner.progressive_loss:.4f}", refresh=False)
                     is_interrupted = False
                 except KeyboardInterrupt:
                     if self.learner is None:

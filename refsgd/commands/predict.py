@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     predictor = load(options.model)
     if options.write == "probability" and (
         predictor.classes is None or predictor.loss not in WITH_PROBABILITY
@@ -44,12 +44,18 @@ def run(options: argparse.Namespace) -> None:
         check_folder("--out", options.out)
     size = None if options.data == "-" else os.path.getsize(options.data)
     out: Any = written(options.out) if options.out else nullcontext(sys.stdout.buffer)
-    with out as file, bar(size, "B", unit_scale=True) as progress:
-        for chunk in read_chunks(options.data, bits=predictor.bits):
-            check_format(chunk, options.data, predictor)
-            file.write(text(predictor, predictor.scores(chunk.X), options.write).encode())
-            progress.update(chunk.position - progress.n)
-        file.flush()
+    try:
+        with out as file, bar(size, "B", unit_scale=True) as progress:
+            for chunk in read_chunks(options.data, bits=predictor.bits):
+                check_format(chunk, options.data, predictor)
+                file.write(text(predictor, predictor.scores(chunk.X), options.write).encode())
+                progress.update(chunk.position - progress.n)
+            file.flush()
+    except KeyboardInterrupt:
+        what = f"{options.out} is not written" if options.out else "rows are missing"
+        print(f"\nrefsgd: interrupted, {what}", file=sys.stderr)
+        return 130
+    return 0
 
 
 def text(predictor: Predictor, scores: NDArray[np.float64], what: str) -> str:
