@@ -2,8 +2,8 @@
 
     python asv_bench/textdata.py
 
-Generated rows of 75 entries, values with eight digits, as svmlight and as Vowpal Wabbit text of numbers and of
-names. CPU time of the thread, the least of seven turns; the last column is the ratio to scikit-learn.
+Generated rows of 75 entries, values with eight digits, as svmlight and as Vowpal Wabbit text of numbers and
+of names. CPU time of the thread, the least of seven turns; the last column is the ratio to scikit-learn.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import gzip
-import json
-import os
 import re
 import signal
 import subprocess
@@ -14,33 +12,13 @@ import sys
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from textfiles import refused, samples, write
 
 from refsgd.__main__ import main
-from refsgd.commands import fit, learner, predict, predictor, scores
-from refsgd.kernels import reference
+from refsgd._config import backend_name
+from refsgd.commands import fit, learner, predictor
 from refsgd.sgd.linear import LOSSES, MARGIN_LOSSES, LinearModel
 from refsgd.textdata import read_chunks
-
-
-def write(path, X, y, bar=""):
-    """Rows without their zeros, as svmlight or with a bar as Vowpal Wabbit text."""
-    lines = (
-        f"{label:g} {bar}" + " ".join(f"{j}:{v!r}" for j, v in enumerate(row.tolist()) if v)
-        for label, row in zip(y, X, strict=True)
-    )
-    path.write_text("".join(f"{line}\n" for line in lines))
-    return str(path)
-
-
-def samples(n, seed=0, kind="classes", n_classes=2):
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n, 20)) * (rng.random((n, 20)) < 0.5)
-    score = X @ np.random.default_rng(99).normal(size=(20, n_classes))
-    if kind == "classes":
-        return X, np.where(score[:, 0] > 0, 1, -1) if n_classes == 2 else score.argmax(axis=1) + 1
-    if kind == "counts":
-        return X, rng.poisson(np.exp(score[:, 0] / 4))
-    return X, score[:, 0] + rng.normal(size=n) / 10
 
 
 @pytest.fixture
@@ -101,7 +79,9 @@ def test_progressive_loss_is_that_of_linear_model(train, capsys, monkeypatch):
     assert main(["fit", train]) == 0
     loss = float(re.search(r"2,000 +(0\.\d{4})", capsys.readouterr().out)[1])
     (chunk,) = read_chunks(train)
-    assert_allclose(loss, LinearModel(20, "log_loss").learn(chunk.X, chunk.y), atol=5e-5)  # what is printed
+    assert_allclose(
+        loss, LinearModel(20, "log_loss", backend=backend_name()).learn(chunk.X, chunk.y), atol=5e-5
+    )  # what is printed
 
 
 @pytest.mark.parametrize("bar", ["", "|f "])
@@ -207,7 +187,7 @@ def test_two_classes_of_any_names_are_one_problem(tmp_path, capsys, names):
     path, model = write(tmp_path / "data", X, np.where(y > 0, names[1], names[0])), str(tmp_path / "model")
     assert main(["fit", path, "--model", model]) == 0
     (chunk,) = read_chunks(path)
-    expected = LinearModel(20, "log_loss")
+    expected = LinearModel(20, "log_loss", backend=backend_name())
     expected.learn(chunk.X, y.astype(float))
     assert_array_equal(predictor.load(model).coef, [expected.coef])
     capsys.readouterr()
@@ -250,13 +230,6 @@ def test_label_that_comes_late_is_refused_by_line(tmp_path, monkeypatch, capsys)
     assert re.search(
         "must show two labels in its first 25 rows, got only 1; shuffle", capsys.readouterr().err
     )
-
-
-def refused(capsys, *arguments):
-    assert main(arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    return err
 
 
 @pytest.mark.parametrize(
@@ -313,116 +286,12 @@ def test_standard_input_cannot_be_read_twice(capsys):
     assert "--test must be a file where DATA is standard input" in refused(capsys, "fit", "-", "--test", "-")
 
 
-# Predict
-
-
-def test_predictions_are_those_of_the_arrays_in_the_file(train, held_out, tmp_path, capsys):
-    model = str(tmp_path / "model")
-    assert main(["fit", train, "--model", model]) == 0
-    capsys.readouterr()
-    with np.load(model) as arrays:
-        assert json.loads(str(arrays["header"]))["loss"] == "log_loss"
-        X, _ = samples(500, 1)
-        z = X @ arrays["coef"][0] + arrays["intercept"][0]
-    for what, expected in {"score": z, "label": np.where(z > 0, 1, -1)}.items():
-        assert main(["predict", model, held_out, "--write", what, "--out", str(tmp_path / "out")]) == 0
-        assert capsys.readouterr() == ("", "")
-        # dense and sparse sums differ in their order
-        assert_allclose(np.loadtxt(tmp_path / "out"), expected, rtol=1e-12, atol=1e-12)
-    assert main(["predict", model, held_out, "--write", "probability"]) == 0
-    rows = np.array([line.split() for line in capsys.readouterr().out.splitlines()], float)
-    assert_allclose(rows, np.stack([1 / (1 + np.exp(z)), 1 / (1 + np.exp(-z))], axis=1), rtol=1e-9)
-
-
-def test_features_that_the_fit_never_saw_count_nothing(tmp_path, capsys):
-    train, other = tmp_path / "train", tmp_path / "other"
-    train.write_text("1 1:1\n-1 2:1\n" * 9)
-    other.write_text("1:1 9:100\n2:1\n1 1:1\n")  # labels may be missing
-    main(["fit", str(train), "--model", str(tmp_path / "model")])
-    capsys.readouterr()
-    assert main(["predict", str(tmp_path / "model"), str(other)]) == 0
-    assert capsys.readouterr().out == "1\n-1\n1\n"
-
-
-def test_regression_predicts_values(tmp_path, capsys):
-    for loss, kind in (("squared_error", "scores"), ("poisson", "counts")):
-        X, y = samples(2000, 0, kind)
-        model = str(tmp_path / "model")
-        main(["fit", write(tmp_path / "data", X, y), "--loss", loss, "--model", model])
-        capsys.readouterr()
-        assert main(["predict", model, str(tmp_path / "data")]) == 0
-        found = np.array(capsys.readouterr().out.split(), float)
-        assert np.corrcoef(found, y)[0, 1] > 0.6
-        assert_allclose(found.mean(), y.mean(), atol=0.1)  # standard error of the mean 0.05
-
-
-def test_what_cannot_be_predicted_is_refused(train, tmp_path, capsys):
-    model, text = str(tmp_path / "model"), tmp_path / "text"
-    main(["fit", train, "--loss", "hinge", "--model", model])
-    capsys.readouterr()
-    text.write_text("1 |f a\n")
-    says = "text must be svmlight text, as the model's data was, got Vowpal Wabbit text; convert it."
-    assert says in refused(capsys, "predict", model, str(text))
-    says = "--write probability must go with a model of log_loss or modified_huber, got hinge; pass --write"
-    assert says in refused(capsys, "predict", model, train, "--write", "probability")
-    (tmp_path / "out").write_text("before")
-    text.write_text("1 1:1\n1 1:x\n")
-    assert "text:2: value must" in refused(
-        capsys, "predict", model, str(text), "--out", str(tmp_path / "out")
-    )
-    assert (tmp_path / "out").read_text() == "before"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "out", "text", "train.dat"]
-
-
-def test_other_files_are_no_models(train, tmp_path, capsys):
-    model = tmp_path / "model"
-    main(["fit", train, "--model", str(model)])
-    good = model.read_bytes()
-    with np.load(model) as arrays:
-        header, coef, intercept = (arrays[name] for name in ("header", "coef", "intercept"))
-    capsys.readouterr()
-    new = {**json.loads(str(header)), "refsgd_model": 9}
-    for content, reason in (
-        (b"", "EOFError"),
-        (b"1 2:3\n", "ValueError"),
-        (good[:-30], "BadZipFile"),
-        ({"coef": coef}, "KeyError"),
-        ({"header": json.dumps(new), "coef": coef, "intercept": intercept}, "version 9 of the format"),
-        ({"header": header, "coef": coef[0], "intercept": intercept}, "arrays that do not belong together"),
+def test_growing_without_memory_is_explained():
+    model = LinearModel(1, "log_loss")
+    with pytest.raises(
+        ValueError, match="data must have indices for which there is memory, got 1125899906842623"
     ):
-        if isinstance(content, bytes):
-            model.write_bytes(content)
-        else:
-            with model.open("wb") as file:
-                np.savez(file, **content)
-        err = refused(capsys, "predict", str(model), train)
-        assert "must be a model that this version's `python -m refsgd fit --model` wrote, got " in err
-        assert reason in err
-
-
-def test_interrupted_predictions_leave_no_file(train, tmp_path, monkeypatch, capsys):
-    def interrupted(*args, **kwargs):
-        yield from read_chunks(*args, **kwargs)
-        raise KeyboardInterrupt
-
-    model, out = str(tmp_path / "model"), str(tmp_path / "out")
-    main(["fit", train, "--model", model])
-    capsys.readouterr()
-    monkeypatch.setattr(predict, "read_chunks", interrupted)
-    assert main(["predict", model, train, "--out", out]) == 130
-    assert capsys.readouterr() == ("", f"\nrefsgd: interrupted, {out} is not written\n")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "train.dat"]
-    assert main(["predict", model, train]) == 130
-    assert capsys.readouterr().err == "\nrefsgd: interrupted, rows are missing\n"
-
-
-@pytest.mark.skipif(os.name == "nt", reason="pipes")
-def test_a_closed_pipe_is_no_error(train, tmp_path):
-    main(["fit", train, "--model", str(tmp_path / "model")])
-    os.link(train, tmp_path / "again")
-    command = f"{sys.executable} -m refsgd predict {tmp_path / 'model'} {train} --write score | head -1"
-    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
-    assert run.stderr == "" and len(run.stdout.splitlines()) == 1
+        learner._grow(model, 2**50)
 
 
 # Memory
@@ -430,6 +299,7 @@ def test_a_closed_pipe_is_no_error(train, tmp_path):
 PEAK = "import resource, sys; from refsgd.__main__ import main; main(sys.argv[1:]); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"  # noqa: E501
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="units of ru_maxrss differ")
 def test_memory_does_not_grow_with_the_file(tmp_path):
     """Parsed, all rows of the larger file would take 18 MB more than those of the smaller."""
@@ -446,62 +316,3 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         assert f"{2000 * times:,} rows" in run.stdout
         peaks.append(int(run.stdout.splitlines()[-1]) / 1024)
     assert peaks[1] - peaks[0] < 6  # MB; allocators keep a few, and runs differ by one or two
-
-
-# What is measured
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_losses_are_those_of_the_kernels(loss):
-    y = [-1.0, 1.0] if loss in MARGIN_LOSSES else [0.0, 1.0, 3.0]
-    epsilon = 0.0 if loss == "absolute_error" else 0.3
-    for z in (-3.0, -1.0, -0.2, 0.0, 0.2, 1.0, 2.9, 90.0):
-        for label in y:
-            expected = reference.linear_loss(LOSSES[loss], z, label, epsilon, 1.0)[0]
-            found = scores.losses(loss, epsilon, np.array([z]), np.array([label]))
-            assert_allclose(found, [expected], rtol=1e-14)  # the same formula
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_no_constant_is_better_than_the_best(loss):
-    rng = np.random.default_rng(0)
-    y, w = rng.poisson(2.0, 501).astype(float), rng.random(501)
-    classes = np.array([0.0, 1.0]) if loss in MARGIN_LOSSES else None
-    y = np.minimum(y, 1) if classes is not None else y
-    sample = scores.Sample()
-    sample.add(y, w)
-    epsilon = 0.0 if loss == "absolute_error" else 0.1
-    _, found = sample.constant(loss, epsilon, classes)
-    t = scores.targets(y, classes)[:, 0]
-    least = min(np.average(scores.losses(loss, epsilon, c, t), weights=w) for c in np.linspace(-3, 4, 1401))
-    assert found <= least * 1.01  # of the losses with corners the median is not quite the best
-
-
-def test_auc_is_that_of_scikit_learn():
-    metrics = pytest.importorskip("sklearn.metrics")
-    rng = np.random.default_rng(0)
-    z, y, w = rng.integers(0, 9, 200) / 8.0, rng.integers(0, 2, 200), rng.random(200)
-    assert_allclose(scores.auc(z, y, w), metrics.roc_auc_score(y, z, sample_weight=w), rtol=1e-13)
-    assert np.isnan(scores.auc(z, np.ones(200), w))
-
-
-@pytest.mark.parametrize("sizes", [[1] * 4000, [4000], [30, 1500, 70, 2400]])
-def test_sample_of_labels_is_even_and_bounded(monkeypatch, sizes):
-    monkeypatch.setattr(scores.Sample, "LARGEST", 400)
-    sample, begin = scores.Sample(), 0
-    for size in sizes:
-        sample.add(np.arange(begin, begin + size, dtype=float), np.full(size, 2.0))
-        begin += size
-        assert sample._kept.shape == (3, min(begin, 400))
-    _, rows, weights = sample._kept
-    assert np.unique(rows).size == 400 and (weights == 2).all()
-    # Kolmogorov-Smirnov: 1.95 / sqrt(400) is passed once in 1,000 seeds; the seed is fixed
-    assert np.abs(np.sort(rows) / 4000 - np.arange(400) / 400).max() < 0.0975
-
-
-def test_growing_without_memory_is_explained():
-    model = LinearModel(1, "log_loss")
-    with pytest.raises(
-        ValueError, match="data must have indices for which there is memory, got 1125899906842623"
-    ):
-        learner._grow(model, 2**50)
