@@ -286,15 +286,22 @@ def test_standard_input_cannot_be_read_twice(capsys):
     assert "--test must be a file where DATA is standard input" in refused(capsys, "fit", "-", "--test", "-")
 
 
-def test_growing_without_memory_is_explained():
-    model = LinearModel(1, "log_loss")
-    with pytest.raises(
-        ValueError, match="data must have indices for which there is memory, got 1125899906842623"
-    ):
-        learner._grow(model, 2**50)
-
-
 # Memory
+
+
+@pytest.mark.parametrize("first", ["1 1:1\n", ""])
+def test_indices_without_memory_are_explained(tmp_path, monkeypatch, capsys, first):
+    def no_memory(*args, **kwargs):
+        raise MemoryError
+
+    (tmp_path / "data").write_text(first + "-1 999999999:1\n")
+    monkeypatch.setattr(learner, "_grow", no_memory)
+    if not first:
+        monkeypatch.setattr(learner, "LinearModel", no_memory)
+    small_chunks(monkeypatch, 1)
+    assert main(["fit", str(tmp_path / "data"), "--classes=-1,1"]) == 2
+    assert "data must have indices for which there is memory, got 999999999" in capsys.readouterr().err
+
 
 PEAK = "import resource, sys; from refsgd.__main__ import main; main(sys.argv[1:]); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"  # noqa: E501
 

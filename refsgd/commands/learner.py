@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,8 @@ class Learner:
         self._loss, self._classes, self._text = loss, classes, (first.format, bits)
         self._n_features = self._width = first.X.shape[1]  # that came, and that the models have
         n_outputs = 1 if classes is None or classes.size == 2 else classes.size
-        self._models = [LinearModel(self._width, loss, **options) for _ in range(n_outputs)]
+        with _memory_for(self._width):
+            self._models = [LinearModel(self._width, loss, **options) for _ in range(n_outputs)]
         self.begin_pass()
 
     def begin_pass(self) -> None:
@@ -41,8 +44,9 @@ class Learner:
         self._n_features = max(self._n_features, width)
         if width > self._width:
             self._width = max(width, int(GROWTH * self._width))
-            for model in self._models:
-                _grow(model, self._width)
+            with _memory_for(self._width):
+                for model in self._models:
+                    _grow(model, self._width)
         X = csr_array((chunk.X.data, chunk.X.indices, chunk.X.indptr), shape=(n, self._width))
         weight = float(n if chunk.weights is None else chunk.weights.sum())
         for model, y in zip(self._models, targets(chunk.y, self._classes).T, strict=True):
@@ -62,14 +66,19 @@ class Learner:
 
 def _grow(model: LinearModel, n_features: int) -> None:
     """What ``LinearModel.grow`` is to do: room for more features, which the model has not seen yet."""
-    try:
-        if hasattr(model, "grow"):
-            model.grow(n_features)
-            return
-        records = np.zeros((n_features + 1, model._records.shape[1]), model._records.dtype)
-    except MemoryError:
-        remedy = "number the features without large gaps"
-        text = message("data", "have indices for which there is memory", n_features - 1, remedy)
-        raise ValueError(text) from None
+    if hasattr(model, "grow"):
+        model.grow(n_features)
+        return
+    records = np.zeros((n_features + 1, model._records.shape[1]), model._records.dtype)
     records[: len(model._records) - 1], records[-1] = model._records[:-1], model._records[-1]
     model._records = records
+
+
+@contextmanager
+def _memory_for(width: int) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        remedy = "number the features without large gaps"
+        text = message("data", "have indices for which there is memory", width - 1, remedy)
+        raise ValueError(text) from None

@@ -93,6 +93,9 @@ def check_format(chunk: Chunk, path: str, predictor: Predictor) -> None:
 
 def load(path: str) -> Predictor:
     """Read what `Predictor.save` wrote."""
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK":
+            _refuse(path, "a file that is no .npz")
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             header: dict[str, Any] = json.loads(str(arrays["header"]))

@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 
 from .._errors import message
 
-LONGEST_LINE = 2**28
+LONGEST_LINE = 2**26
 KINDS = {b"\x1f\x8b": "gzip", b"BZ": "bzip2"}
 BOM = b"\xef\xbb\xbf"
 
