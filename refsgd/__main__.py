@@ -1,9 +1,10 @@
-"""``python -m refsgd demo | reproduce | backends``."""
+"""``python -m refsgd demo | fit | predict | reproduce | backends``."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from . import datasets
 from ._config import BACKENDS, show_backends, use_backend
 from ._errors import BackendError
+from .commands import fit, predict
 from .experiments import claims, demo
 
 PICTURES = (".png", ".pdf", ".svg")
@@ -51,6 +53,21 @@ def parser() -> argparse.ArgumentParser:
     add("--plot", metavar="FILE", help="write a picture (.png, .pdf, .svg); needs matplotlib")
     add("--backend", choices=BACKENDS, help="kernels to use, else REFSGD_BACKEND, else auto")
     demo_parser.set_defaults(run=run_demo)
+
+    fit.add_arguments(
+        commands.add_parser(
+            "fit",
+            help="learn a linear model from a text file of any size",
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+    )
+    predict.add_arguments(
+        commands.add_parser(
+            "predict",
+            help="write what a fitted model says of each row of a text file",
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+    )
 
     reproduce_parser = commands.add_parser(
         "reproduce",
@@ -142,14 +159,16 @@ def run_reproduce(options: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, OSError, BackendError) as error:
         print(f"refsgd: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nrefsgd: interrupted before the first result", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The commands of ``python -m refsgd`` that work on text files: fit and predict."""

@@ -1,0 +1,136 @@
+"""Losses of scores, and what is measured on a test file as it streams by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.contract import MAX_LOG_MEAN
+from .predictor import Predictor
+
+Array = NDArray[np.float64]
+
+
+def targets(y: Array, classes: Array | None) -> Array:
+    """What each output is to say ``(n, n_outputs)``: y, or -1 and 1."""
+    if classes is None:
+        return y[:, None]
+    return np.where(y[:, None] == (classes[1:] if classes.size == 2 else classes), 1.0, -1.0)
+
+
+def losses(loss: str, epsilon: float, z: Array | float, y: Array) -> Array:
+    """The loss of each score z, as the kernels define it."""
+    margin, size = y * z, np.abs(z - y)
+    match loss:
+        case "log_loss":
+            return np.logaddexp(0, -margin)
+        case "hinge":
+            return np.maximum(1 - margin, 0)
+        case "squared_hinge":
+            return np.maximum(1 - margin, 0) ** 2
+        case "modified_huber":
+            return np.where(margin >= -1, np.maximum(1 - margin, 0) ** 2, -4 * margin)
+        case "squared_error":
+            return size * size / 2
+        case "huber":
+            return np.where(size <= epsilon, size * size / 2, epsilon * (size - epsilon / 2))
+        case "poisson":
+            return np.exp(np.minimum(z, MAX_LOG_MEAN)) - y * z
+    return np.maximum(size - epsilon, 0)  # epsilon_insensitive, and absolute_error with epsilon = 0
+
+
+class Sample:
+    """Labels and weights of rows drawn evenly from all that have passed by; all of them, if they are few."""
+
+    LARGEST = 2**17
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+        self._kept = np.zeros((3, 0))  # keys, labels, weights: the rows with the smallest random keys stay
+
+    def add(self, y: Array, weights: Array | None) -> None:
+        rows = np.stack([self._rng.random(y.size), y, np.ones(y.size) if weights is None else weights])
+        self._kept = np.concatenate([self._kept, rows], axis=1)
+        if self._kept.shape[1] > self.LARGEST:
+            smallest = np.argpartition(self._kept[0], self.LARGEST)[: self.LARGEST]
+            self._kept = self._kept[:, smallest]
+
+    def constant(self, loss: str, epsilon: float, classes: Array | None) -> tuple[Array, float]:
+        """The best scores that look at no feature, one an output, and their mean loss."""
+        _, y, w = self._kept
+        if w.sum() == 0:
+            w = np.ones_like(w)
+        each = targets(y, classes).T
+        best = np.array([_constant(loss, t, w) for t in each])
+        mean = sum(
+            np.average(losses(loss, epsilon, z, t), weights=w) for z, t in zip(best, each, strict=True)
+        )
+        return best, float(mean)
+
+
+def _constant(loss: str, y: Array, w: Array) -> float:
+    """The constant with the least mean loss; of the losses with corners near 0 the median, close to it."""
+    mean = np.average(y, weights=w)
+    match loss:
+        case "log_loss":
+            return float(2 * np.arctanh(np.clip(mean, -1 + 1e-12, 1 - 1e-12)))
+        case "hinge":
+            return float(np.sign(mean))
+        case "squared_hinge" | "modified_huber" | "squared_error":
+            return float(mean)
+        case "poisson":
+            return float(np.log(max(mean, 1e-12)))
+    order = np.argsort(y)
+    return float(y[order][np.searchsorted(np.cumsum(w[order]), w.sum() / 2)])
+
+
+class Tally:
+    """What is measured of a predictor on rows that come in chunks: loss, and error and AUC, or R2.
+
+    The AUC needs the score of every row: 24 bytes a row of two classes are kept, else nothing grows.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.n_rows = 0
+        self._sums = np.zeros(6)
+        self._kept: list[Array] = []
+
+    def add(self, X: Any, y: Array, weights: Array | None) -> None:
+        model = self.predictor
+        z, w = model.scores(X), np.ones(y.size) if weights is None else weights
+        self.n_rows += y.size
+        loss = losses(model.loss, model.epsilon, z, targets(y, model.classes)).sum(axis=1)
+        self._sums[:2] += [w.sum(), np.dot(w, loss)]
+        if model.classes is None:
+            self._sums[2:5] += [np.dot(w, y), np.dot(w, y**2), np.dot(w, (y - model.means(z)) ** 2)]
+        else:
+            self._sums[5] += np.dot(w, model.classes[model.labels(z)] != y)
+            if model.classes.size == 2:
+                self._kept.append(np.stack([z[:, 0], y == model.classes[1], w]))
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """What was measured, under the names that a report gives it."""
+        weight, loss, y, y2, residual, wrong = self._sums
+        if weight == 0:
+            return {"loss": np.nan}
+        if self.predictor.classes is None:
+            spread = y2 - y * y / weight
+            return {"loss": loss / weight, "R2": 1 - residual / spread if spread > 0 else np.nan}
+        found: dict[str, float] = {"loss": loss / weight, "error": wrong / weight}
+        if self._kept:
+            found["AUC"] = auc(*np.concatenate(self._kept, axis=1))
+        return found
+
+
+def auc(z: Array, is_positive: Array, w: Array) -> float:
+    """The share of pairs of a positive and a negative row that z ranks rightly, a tie for half; or NaN."""
+    _, rank = np.unique(z, return_inverse=True)
+    positive = np.bincount(rank, w * is_positive)
+    negative = np.bincount(rank, w * (1 - is_positive))
+    pairs = positive.sum() * negative.sum()
+    right = positive @ (np.cumsum(negative) - negative / 2)
+    return float(right / pairs) if pairs > 0 else np.nan
