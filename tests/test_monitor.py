@@ -136,7 +136,7 @@ def test_refused_gradient_leaves_no_trace(g, error, match):
 
 def test_monitors_of_other_models_do_not_merge():
     monitor = of(gradients(4, 3))
-    with pytest.raises(ValueError, match=r"other\.dim must be 3, got 4"):
+    with pytest.raises(ValueError, match=r"other must have gradients of shape \(3,\), got \(4,\)"):
         monitor.merge(of(gradients(4, 4)))
     with pytest.raises(ValueError, match="dim must be at least 2, got 1"):
         DirectionMonitor().update(np.ones(1))
