@@ -148,6 +148,8 @@ def sum_of_squares(x: NDArray[Any], scale: float) -> float:
     for chunk in chunks(x.size):
         values: Floats = x[chunk]
         if scale != 1.0 or x.dtype != np.float64:
-            values = np.multiply(x[chunk], scale, out=room[: len(x[chunk])])
+            values = room[: len(x[chunk])]
+            values[:] = x[chunk]
+            values *= scale
         total += float(values @ values)
     return total

@@ -162,7 +162,7 @@ class Group:
         return fresh
 
     def add(self, part: Part, whole: float, block: int, is_first: bool) -> None:
-        """Take in a gradient; `whole` is the length of all groups', `is_first` whether none had one before."""
+        """Take in a gradient; `whole` is the length of that of all groups, `is_first` if it is the first."""
         if part.shape is not None and self.shape is None:
             self.allocate(part.shape)
         self.lengths.add(Lengths(1, part.length))
@@ -183,15 +183,16 @@ class Group:
 
     def _add_direction(self, x: NDArray[Any], length: float, share: float, block: int) -> float:
         """Add t = x/|x| - c to the three sums, in one pass; return ``|t|**2``."""
-        scale = 2.0**900 if length < 1e-290 else 1.0  # 1 / length has to be finite
+        scale, scale_up = 1.0 / length, 1.0
+        if length < 1e-290:  # has no inverse
+            scale, scale_up = 2.0**900, 1.0 / (2.0**900 * length)
         q, room = 0.0, np.empty((2, min(x.size, CHUNK)))
         for chunk in chunks(x.size):
             t, weighted = room[:, : len(x[chunk])]
-            if scale == 1.0:
-                np.multiply(x[chunk], 1.0 / length, out=t)
-            else:
-                np.multiply(x[chunk], scale, out=t)
-                t *= 1.0 / (length * scale)
+            t[:] = x[chunk]
+            t *= scale
+            if scale_up != 1.0:
+                t *= scale_up
             if not self.has_reference:
                 self.reference[chunk] = t
             t -= self.reference[chunk]
@@ -207,7 +208,8 @@ class Group:
     def merge(self, other: Group, n_of_blocks: Floats, n_directions: int) -> None:
         """Take in the sums of `other`, whose blocks hold `n_of_blocks` directions of the whole gradient.
 
-        Here there are `n_directions` of them, and so the first block of `other` is the next in turn. About the own reference a sum ``S`` of weight W becomes ``S + W (c' - c)``, its spread
+        Here there are `n_directions` of them, so the first block of `other` is the next in turn. About the
+        own reference a sum ``S`` of weight W becomes ``S + W (c' - c)``, its spread
         ``Q + 2 (c' - c) @ S + W |c' - c|**2``.
         """
         k = len(self.weight)
@@ -276,7 +278,7 @@ class Group:
     def _directions(
         self, n: Floats, spread: Floats, sums: Floats, excess: Floats, weight: Floats, previous: Floats | None
     ) -> Directions:
-        """Those of `sums` of w t: with `excess` times c they are centred, with `weight` times c the full ones."""
+        """From `sums` of w t: with `excess` times c they are centred, with `weight` times c full."""
         gram, along = sums @ sums.T, sums @ self.reference
         resultant = sums.sum(axis=0)
         resultant += weight.sum() * self.reference
@@ -320,7 +322,7 @@ class Group:
 
 
 def shifted(gram: Floats, along: Floats, weight: Floats) -> Floats:
-    """Gram matrix of sums with `weight` times a unit vector added, along which they have the parts `along`."""
+    """Gram matrix of sums that have `weight` times a unit vector added; `along` is their part along it."""
     return gram + np.outer(along, weight) + np.outer(weight, along) + np.outer(weight, weight)
 
 
