@@ -125,7 +125,7 @@ class DirectionMonitor:
     >>> low < report.kappa_unbiased < high
     True
     >>> {name: round(group.mean_pairwise_cosine, 2) for name, group in report.groups.items()}
-    {'weight': 0.5, 'bias': 0.0}
+    {'weight': 0.5, 'bias': -0.01}
     """
 
     def __init__(
