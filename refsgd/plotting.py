@@ -150,8 +150,9 @@ def plot_monitor(monitor: DirectionMonitor, where: str | Path | Sequence[Axes]) 
         axes.set_ylabel(label)
     if len(names) <= 10:
         handles, texts = where[2].get_legend_handles_labels()
-        beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
-        where[2].legend(handles[::-1], texts[::-1], frameon=False, fontsize="small", **beside)
+        where[2].legend(
+            handles[::-1], texts[::-1], frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0)
+        )
 
 
 def plot_claim(claim: Claim, numbers: dict[str, Any], verdict: Verdict, path: str | Path) -> None:

@@ -179,13 +179,14 @@ def report(rows, batch_size=1):
     """What a monitor has to say of gradients (n, d), from all of them at once; intervals and angles aside."""
     n, norms = len(rows), np.linalg.norm(rows, axis=1)
     mean, trace = rows.mean(axis=0), rows.var(axis=0, ddof=1).sum()
+    signal = mean @ mean - trace / n
     found = {
         "n": n,
         "n_zero": np.count_nonzero(norms == 0),
         "dim": rows.shape[1],
         "snr": np.linalg.norm(mean) / math.sqrt(trace),
         "norm_snr": norms.mean() / norms.std(ddof=1),
-        "noise_scale": batch_size * trace / (mean @ mean - trace / n),
+        "noise_scale": batch_size * trace / signal if signal > 0 else math.inf,
     }
     rows = rows[norms > 0]
     ones = np.ones(len(rows))

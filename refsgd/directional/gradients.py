@@ -142,6 +142,7 @@ def length_of(label: str, x: NDArray[Any]) -> float:
     return length
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def sum_of_squares(x: NDArray[Any], scale: float) -> float:
     """``sum (scale x)**2`` in float64."""
     total, room = 0.0, np.empty(min(x.size, CHUNK))

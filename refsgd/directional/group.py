@@ -251,6 +251,7 @@ class Group:
         """``sum w`` of each block for ``w = |g| / |G|``."""
         return self.excess + n_of_blocks * self.share
 
+    @np.errstate(over="ignore", invalid="ignore")
     def moments(self) -> tuple[float, float]:
         """``|mean|**2`` and the scatter ``sum |g - mean|**2``."""
         n, m = self.lengths.n, self.lengths.mean
