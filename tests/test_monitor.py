@@ -376,7 +376,7 @@ def test_any_scale_has_directions(scale):
             "g must have a gradient, got none in 2 groups; update",
         ),
         ({"a": Elsewhere(), "b": np.ones(2)}, TypeError, r'g\["a"\] must be a dense array in the memory'),
-        ({"a": np.full(3, 1e308), "b": np.ones(2)}, ValueError, r'g\["a"\] must have a length below'),
+        ({"a": np.full(3, 1.7e308), "b": np.ones(2)}, ValueError, r'g\["a"\] must have a length below'),
     ],
 )
 def test_a_bad_group_leaves_no_trace_in_any(g, error, match):
