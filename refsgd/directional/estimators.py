@@ -295,7 +295,7 @@ def signflip_uniformity(gram: Floats) -> float:
 
 def sign_vectors(k: int) -> Floats:
     """All of them, (2**k, k); row 0 has no minus, and those with a last one are in the second half."""
-    return 1.0 - 2.0 * (np.arange(2**k)[:, None] >> np.arange(k) & 1)
+    return np.where(np.arange(2**k)[:, None] >> np.arange(k) & 1, -1.0, 1.0)
 
 
 def _check_pairs(n: float) -> None:
