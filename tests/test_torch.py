@@ -175,9 +175,9 @@ def test_optimiser_takes_the_steps_of_a_run(dtype):
 
 def test_optimiser_learns():
     model = network()
-    losses = train(model, VSGD(model.parameters()), batches(1500, size=16))
-    # 0.002 on this seed, from 1.4.
-    assert np.mean(losses[-100:]) < 0.02
+    losses = train(model, VSGD(model.parameters()), batches(500, size=16))
+    # 0.012 on this seed, from 0.97.
+    assert np.mean(losses[-100:]) < 0.05
 
 
 def test_optimiser_goes_on_from_its_state():
@@ -197,11 +197,11 @@ def test_optimiser_goes_on_from_its_state():
 def test_parameters_that_others_change_are_gone_on_from():
     model = network()
     optimizer = VSGD(model.parameters())
-    train(model, optimizer, batches(20))
+    train(model, optimizer, batches(3))
     with torch.no_grad():
-        model[0].weight.zero_()
-    train(model, optimizer, batches(1))
-    assert float(model[0].weight.detach().abs().max()) < 0.1
+        model[0].weight.fill_(0.25)
+    train(model, optimizer, batches(3))  # of the start, which takes no steps
+    assert bool((model[0].weight == 0.25).all())
 
 
 def test_gradient_that_is_not_finite_leaves_parameters_alone():
