@@ -99,8 +99,8 @@ UNKNOWN = DirectionReport(0, 0, 0, NAN, NAN, NAN, NAN, NAN, (NAN, NAN), NAN, NAN
 class DirectionMonitor:
     """Watch minibatch gradients as they come, whole or layer by layer, in memory that does not grow.
 
-    That is, in float64 numbers a parameter, ``n_blocks + 3`` for gradients that are single arrays, and twice
-    that for gradients in groups.
+    That is, in float64 numbers a parameter, ``n_blocks + 2`` for gradients that are single arrays, and
+    ``2 n_blocks + 2`` for gradients in groups; after a record, one or two more.
 
     Parameters
     ----------
