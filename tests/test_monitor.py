@@ -278,7 +278,7 @@ def test_missing_gradient_counts_as_zero_and_costs_nothing_until_there_is_one():
     assert np.isnan([frozen.snr, frozen.kappa, frozen.angle]).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cut=st.integers(0, 30), other_cut=st.integers(0, 30))
 def test_merged_groups_report_as_one(cut, other_cut):
     rows, straight = with_gaps(30, seed=1), DirectionMonitor()
@@ -377,6 +377,7 @@ def test_any_scale_has_directions(scale):
         ),
         ({"a": Elsewhere(), "b": np.ones(2)}, TypeError, r'g\["a"\] must be a dense array in the memory'),
         ({"a": np.full(3, 1.7e308), "b": np.ones(2)}, ValueError, r'g\["a"\] must have a length below'),
+        ({"a": np.full(3, 1e308), "b": np.full(2, 1e308)}, ValueError, "g must have a length below"),
     ],
 )
 def test_a_bad_group_leaves_no_trace_in_any(g, error, match):
@@ -495,6 +496,17 @@ def test_angle_is_exact_where_it_is_small():
         monitor.update(np.array(direction))
         report = monitor.record()
     assert report.angle == pytest.approx(1e-9, rel=1e-12)
+
+
+def test_group_that_joins_after_a_record_has_no_angle_yet():
+    monitor = DirectionMonitor(every=2)
+    for row in rows_of(6, 5):
+        late = row[3:] if monitor.n_gradients >= 2 else None
+        report = monitor.update({"a": row[:3], "b": late})
+        if monitor.n_gradients == 4:
+            assert np.isnan(report.groups["b"].angle)
+            assert 0 < report.angle < np.pi and 0 < report.groups["a"].angle < np.pi
+    assert 0 < report.groups["b"].angle < np.pi
 
 
 def test_record_without_gradients_adds_nothing():

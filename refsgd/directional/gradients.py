@@ -56,7 +56,14 @@ def parts_of(g: Any, shapes: Mapping[str, Shape | None] | None) -> dict[str, Par
     if all(part.flat is None for part in parts.values()):
         remedy = "update after the backward pass, and before gradients are cleared"
         raise ValueError(message("g", "have a gradient", f"none in {len(parts)} groups", remedy))
+    if math.isinf(whole_length(parts)):
+        raise ValueError(message("g", "have a length below 1.8e308", math.inf, "scale the loss down"))
     return parts if shapes is None else {name: parts[name] for name in shapes}
+
+
+def whole_length(parts: Mapping[str, Part]) -> float:
+    """Of the gradient of all groups."""
+    return math.hypot(*(part.length for part in parts.values()))
 
 
 def listed(names: Any) -> str:

@@ -158,7 +158,8 @@ class Group:
     def restarted(self, mean: Floats | None, share_mean: Floats | None) -> Group:
         """The same group before its first gradient, with the mean directions that angles are taken to."""
         fresh = Group(len(self.weight), self.is_part, self.shape)
-        fresh.previous, fresh.share_previous = mean, share_mean
+        if self.shape is not None:
+            fresh.previous, fresh.share_previous = mean, share_mean
         return fresh
 
     def add(self, part: Part, whole: float, block: int, is_first: bool) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .._errors import message
 from .._validation import float_array, integer
-from .gradients import listed, parts_of
+from .gradients import listed, parts_of, whole_length
 from .group import Directions, Group, Lengths
 from .history import reports, table, to_csv, to_json
 from .stats import MAX_BLOCKS
@@ -190,7 +190,7 @@ class DirectionMonitor:
             if total < 2:
                 raise ValueError(message("dim", "be at least 2", total, "one number has a sign only"))
             self._groups = {name: Group(self.n_blocks, len(parts) > 1) for name in parts}
-        whole = math.hypot(*(part.length for part in parts.values()))
+        whole = whole_length(parts)
         n_directions = int(self._weight.sum())
         block = n_directions % self.n_blocks
         for name, part in parts.items():
