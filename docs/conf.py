@@ -18,6 +18,7 @@ extensions = [
 myst_enable_extensions = ["dollarmath"]
 numpydoc_show_class_members = False
 autodoc_member_order = "bysource"
+autodoc_mock_imports = ["torch"]  # some gigabytes that only signatures would need
 autodoc_typehints = "none"
 default_role = "code"
 nitpicky = False

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._errors import message
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .directional import DirectionMonitor
     from .experiments.claims import Claim, Verdict
     from .experiments.demo import EpochReport
 
@@ -81,6 +86,73 @@ def plot_training(history: Sequence[EpochReport], path: str | Path, title: str) 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
+
+
+def plot_monitor(monitor: DirectionMonitor, where: str | Path | Sequence[Axes]) -> None:
+    """The history of a monitor as three panels: gradient stochasticity, that of norms, and concentration.
+
+    The whole gradient is a thick line, groups are thin ones from dark (the first) to bright (the last). Bands
+    are 95 % intervals, the broken line the concentration by the paper's estimator. What is 0, infinite or
+    unknown leaves a gap.
+
+    Parameters
+    ----------
+    monitor : DirectionMonitor
+        Has at least one record.
+    where : str, Path or three matplotlib.axes.Axes
+        A file to write, whose ending says the format, or where to draw.
+
+    Raises
+    ------
+    ValueError
+        If the history is empty, or `where` does not have three axes.
+    """
+    from matplotlib import colormaps
+
+    history = monitor.history
+    if not history.size:
+        raise ValueError(message("monitor", "have a history", "no records", "call record() or pass every="))
+    if isinstance(where, str | Path):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(13, 4), layout="constrained")
+        FigureCanvasAgg(figure)
+        plot_monitor(monitor, list(figure.subplots(1, 3)))
+        figure.savefig(where, dpi=120)
+        return
+    if len(where) != 3:
+        raise ValueError(message("where", "have three axes", len(where), "pass figure.subplots(1, 3)"))
+    names = list(dict.fromkeys(history["group"]))
+    colors = colormaps["viridis"](np.linspace(0, 0.9, len(names)))
+    for name, color in zip(reversed(names), reversed(colors), strict=True):  # the whole comes last, on top
+        rows = history[history["group"] == name]
+        style = {"color": color, "lw": 1.0} if name else {"color": "black", "lw": 2.5}
+        style |= {"marker": "."} if len(rows) < 60 else {}
+        shown = {
+            field: np.where(np.isfinite(rows[field]) & (rows[field] > 0), rows[field], np.nan)
+            for field in ("snr", "norm_snr", "kappa", "kappa_unbiased", "kappa_low", "kappa_high")
+        }
+        fields = ("snr", "norm_snr", "kappa_unbiased")
+        for axes, field in zip(where, fields, strict=True):
+            axes.plot(rows["step"], shown[field], label=name or "all", **style)
+        floor = np.fmin.reduce([*shown["kappa_unbiased"], *shown["kappa"]]) / 10  # as 0 has no logarithm
+        low = np.where(rows["kappa_low"] < floor, floor, rows["kappa_low"])
+        where[2].fill_between(rows["step"], low, shown["kappa_high"], color=style["color"], alpha=0.15, lw=0)
+        if not name:
+            where[2].plot(rows["step"], shown["kappa"], color="black", ls="--", lw=1, label="all, Banerjee")
+    titles = "Gradient stochasticity", "Gradient norm stochasticity", "Directional uniformity"
+    labels = "|mean| / √(tr cov)", "mean / deviation of |g|", "concentration κ"
+    for axes, title, label in zip(where, titles, labels, strict=True):
+        axes.set_yscale("log")
+        axes.set_title(title)
+        axes.set_xlabel("gradients")
+        axes.set_ylabel(label)
+    if len(names) <= 10:
+        handles, texts = where[2].get_legend_handles_labels()
+        where[2].legend(
+            handles[::-1], texts[::-1], frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0)
+        )
 
 
 def plot_claim(claim: Claim, numbers: dict[str, Any], verdict: Verdict, path: str | Path) -> None:

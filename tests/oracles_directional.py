@@ -175,6 +175,39 @@ def signflip_pvalue(rows, weights, n_blocks):
     return np.mean(np.array(found) >= observed * (1.0 - 1e-10))
 
 
+def report(rows, batch_size=1):
+    """What a monitor has to say of gradients (n, d), from all of them at once; intervals and angles aside."""
+    n, norms = len(rows), np.linalg.norm(rows, axis=1)
+    mean, trace = rows.mean(axis=0), rows.var(axis=0, ddof=1).sum()
+    signal = mean @ mean - trace / n
+    found = {
+        "n": n,
+        "n_zero": np.count_nonzero(norms == 0),
+        "dim": rows.shape[1],
+        "snr": np.linalg.norm(mean) / math.sqrt(trace),
+        "norm_snr": norms.mean() / norms.std(ddof=1),
+        "noise_scale": batch_size * trace / signal if signal > 0 else math.inf,
+    }
+    rows = rows[norms > 0]
+    ones = np.ones(len(rows))
+    r, one_minus_r = lengths(rows, ones)
+    d = rows.shape[1]
+    return found | {
+        "mean_resultant_length": r,
+        "kappa": r * (d - r * r) / (one_minus_r * (1 + r)),
+        "mean_pairwise_cosine": mean_pairwise_cosine(rows, ones),
+    }
+
+
+def mean_of_directions(mean, deviation):
+    """``E g/|g|`` for independent normal entries, as ``1/|g| = integral exp(-s |g|**2) / sqrt(pi s) ds``."""
+    s = np.exp(np.linspace(-25, 25, 2001))[:, None]
+    wide = 1 + 2 * s * deviation**2
+    laplace = np.exp((-0.5 * np.log(wide) - s * mean**2 / wide).sum(axis=1))
+    integrand = np.sqrt(s / math.pi) * laplace[:, None] * mean / wide  # ds = s d(log s)
+    return integrand.sum(axis=0) * 50 / 2000
+
+
 def von_mises_fisher(n, dim, kappa, rng):
     """Directions about the first axis, by Wood's rejection (1994) in the form for kappa > 0."""
     b = (dim - 1) / (2 * kappa + math.hypot(2 * kappa, dim - 1))

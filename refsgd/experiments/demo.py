@@ -74,7 +74,6 @@ def train(
     history: list[EpochReport] = []
     try:
         for epoch in range(1, epochs + 1):
-            monitor.reset()
             with bar(n, "sample", desc=f"epoch {epoch} of {epochs}") as shown:
                 for X, y in itertools.islice(batches, math.ceil(n / batch_size)):
                     points = run.ask()
@@ -91,7 +90,7 @@ def train(
                 model.error(run.x, data.X_test, data.y_test),
                 (float(rates[0]), float(rates[1]), float(rates[2])),
                 float(np.median(run.tau)),
-                monitor.report(),
+                monitor.record(),
             )
             history.append(report)
             on_epoch(report)

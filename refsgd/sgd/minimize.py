@@ -95,7 +95,8 @@ def minimize(
         For `numpy.random.default_rng`.
     callback : callable, optional
         Called after each step as ``callback(xk)``, or, if its one parameter has that name, as
-        ``callback(intermediate_result=OptimizeResult(...))``. StopIteration ends the run.
+        ``callback(intermediate_result=OptimizeResult(...))``, which has ``x``, ``jac`` (the mean gradient of
+        the minibatch, before the step), ``nit`` and ``nsamples``. StopIteration ends the run.
     progress : bool, default False
         Show a progress bar, on a terminal.
     backend : str, optional
@@ -131,10 +132,11 @@ def minimize(
     (True, 3000, True)
     """
     job = Job(grad, x0, args, method, batch_size, epochs, max_iter, weighting, diag_hess, blocks,
-              resume, random_state, backend, is_endless=stop is not None)  # fmt: skip
+              resume, random_state, backend, is_endless=stop is not None,
+              keeps_gradients=wants_result(callback))  # fmt: skip
     run = job.run
     should_stop = criterion(stop) if stop is not None else None
-    report = reporter(callback, run)
+    report = reporter(callback, job)
     is_watched = stop is not None or callback is not None
     status, why = FINISHED, "the epochs or steps asked for are done"
     total = None if math.isinf(job.total) else int(job.total)
@@ -203,7 +205,7 @@ def iterate(
     True
     """
     job = Job(grad, x0, args, method, batch_size, epochs, max_iter, weighting, diag_hess, blocks,
-              None, random_state, backend, is_endless=False)  # fmt: skip
+              None, random_state, backend, is_endless=False, keeps_gradients=False)  # fmt: skip
 
     def steps() -> Iterator[Run | BaselineRun]:
         while job.run.n_steps < job.total:
@@ -222,6 +224,8 @@ class Job:
         Steps to do, inf if only a criterion ends them.
     njev : int
         Gradients of minibatches evaluated so far.
+    told : object
+        What `grad` gave for the last step, if such things are kept; then no steps are done without Python.
     """
 
     def __init__(
@@ -241,6 +245,7 @@ class Job:
         backend: str | None,
         *,
         is_endless: bool,
+        keeps_gradients: bool,
     ) -> None:
         rule = rule_of(method, weighting)
         batch_size = integer("batch_size", batch_size, minimum=1)
@@ -265,6 +270,8 @@ class Job:
         self.diag_hess = diag_hess
         self.interrupts = Interrupts()
         self.njev = 0
+        self.told: Any = None
+        self._keeps_gradients = keeps_gradients
         self._grad = grad
         self._leap: Callable[[Minibatches, float], int] | None = None
         if "numba" in sys.modules:  # else grad cannot be compiled by it
@@ -273,7 +280,7 @@ class Job:
             if compiled.is_for_one_sample(grad, len(arrays)):
                 kernel = compiled.SampleGradient(grad, self.run.x, arrays)
                 self._grad = kernel.rows
-                self._leap = kernel.leap_of(self.run)
+                self._leap = None if keeps_gradients else kernel.leap_of(self.run)
         if resume is not None:
             self.batches.load_state_dict(resume)
             self.run.load_state_dict(resume)
@@ -294,6 +301,8 @@ class Job:
             told.append(self.diag_hess(self.run.x, *batch))
         with self.interrupts:
             self.run.tell(*told)
+        if self._keeps_gradients:
+            self.told = told[0][0]
         return 1
 
     def _evaluate(self, points: Sequence[NDArray[Any]], batch: Sequence[Any]) -> list[Any]:
@@ -351,15 +360,32 @@ def data(args: Sequence[Any]) -> list[Any]:
     return arrays
 
 
-def reporter(callback: Callable[..., Any] | None, run: Run | BaselineRun) -> Callable[[], None]:
+def wants_result(callback: Callable[..., Any] | None) -> bool:
+    """Whether a callback is of SciPy's form with a keyword."""
+    return callback is not None and "intermediate_result" in inspect.signature(callback).parameters
+
+
+def reporter(callback: Callable[..., Any] | None, job: Job) -> Callable[[], None]:
     """What to call after each step, in the form of SciPy's callbacks."""
+    run = job.run
     if callback is None:
         return lambda: None
-    if "intermediate_result" in inspect.signature(callback).parameters:
+    if wants_result(callback):
         return lambda: callback(
-            intermediate_result=result(x=run.x.copy(), nit=run.n_steps, nsamples=run.n_samples)
+            intermediate_result=result(
+                x=run.x.copy(), jac=mean_gradient(job.told), nit=run.n_steps, nsamples=run.n_samples
+            )
         )
     return lambda: callback(run.x.copy())
+
+
+def mean_gradient(told: Any) -> NDArray[Any]:
+    """The mean (d,) of what a gradient function gave: rows, dense or sparse, or moments."""
+    if isinstance(told, tuple):
+        return np.array(told[1])
+    if hasattr(told, "tocsr"):
+        return np.asarray(told.mean(axis=0)).ravel()
+    return np.asarray(told).mean(axis=0)
 
 
 def result(**fields: Any) -> OptimizeResult:

@@ -1,0 +1,218 @@
+"""For PyTorch: a monitor of the gradients of a model, and vSGD as one of its optimisers.
+
+Both go through memory of the CPU: gradients on another device are copied to it, and `VSGD` wants parameters
+there.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .. import sgd
+from .._errors import NumericalWarning, message
+from ..directional import DirectionMonitor
+
+DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+class Watch:
+    """What `watch` gives: a handle with the monitor, and a context manager that removes it at the end.
+
+    Attributes
+    ----------
+    monitor : DirectionMonitor
+        Its groups are the parameters of the model, by name.
+    """
+
+    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, monitor: DirectionMonitor):
+        self.monitor = monitor
+        self._parameters = dict(model.named_parameters())
+        self._hook = optimizer.register_step_pre_hook(self._before_step)
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        try:
+            self.monitor.update(self._parameters)
+        except ValueError as error:  # to look on is no reason to end a training
+            warnings.warn(f"the monitor left a step out: {error}", NumericalWarning, stacklevel=2)
+
+    def remove(self) -> None:
+        """Watch no more; the monitor keeps what it has."""
+        self._hook.remove()
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
+def watch(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, monitor: DirectionMonitor | None = None
+) -> Watch:
+    """Show each gradient that a training steps with to a monitor, layer by layer.
+
+    It looks when ``optimizer.step()`` begins. A minibatch that is cut into several backward passes, whose
+    gradients add up, so counts as one, as clipped and unscaled as the optimiser gets it; a hook on backward
+    passes would see parts of sums. An optimiser that computes gradients itself, by a closure, has none yet
+    at that time: call ``monitor.update(dict(model.named_parameters()))`` in the closure instead. A gradient
+    that is not finite is left out with a `NumericalWarning`.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Its parameters are the groups. One whose ``.grad`` is None counts as having a zero gradient.
+    optimizer : torch.optim.Optimizer
+        Whose steps to look at.
+    monitor : DirectionMonitor, optional
+        A new one by default.
+
+    Returns
+    -------
+    Watch
+        Has the ``monitor`` and ``remove()``; ``with watch(...) as watched:`` removes it at the end.
+
+    Examples
+    --------
+    >>> model = torch.nn.Linear(3, 2)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> with watch(model, optimizer, DirectionMonitor(every=5)) as watched:
+    ...     for _ in range(10):
+    ...         optimizer.zero_grad()
+    ...         model(torch.randn(4, 3)).square().mean().backward()
+    ...         optimizer.step()
+    >>> watched.monitor.history[["step", "group"]].tolist()[:3]
+    [(5, ''), (5, 'weight'), (5, 'bias')]
+    """
+    return Watch(model, optimizer, DirectionMonitor() if monitor is None else monitor)
+
+
+class VSGD(torch.optim.Optimizer):
+    """`refsgd.VSGD` as an optimiser of PyTorch: no learning rate.
+
+    A step evaluates the closure at two points, the parameters and a probe near them, on the same minibatch,
+    which counts as one sample.
+
+    Parameters
+    ----------
+    params : iterable of torch.nn.Parameter
+        All float32 or all float64, on the CPU.
+    rule : refsgd.VSGD, optional
+        ``refsgd.VSGD()`` by default. It has to weigh densely and find its curvature by finite differences.
+    backend : str, optional
+        ``"c"``, ``"numba"``, ``"numpy"`` or ``"auto"``.
+
+    Examples
+    --------
+    >>> model = torch.nn.Linear(3, 1)
+    >>> optimizer = VSGD(model.parameters())
+    >>> for _ in range(300):
+    ...     x = torch.randn(10, 3)
+    ...     def closure():
+    ...         optimizer.zero_grad()
+    ...         loss = (model(x) - x.sum(dim=1, keepdim=True)).square().mean()
+    ...         loss.backward()
+    ...         return loss
+    ...     loss = optimizer.step(closure)
+    >>> bool(loss < 0.01)
+    True
+    """
+
+    def __init__(self, params: Iterable[Any], rule: sgd.VSGD | None = None, backend: str | None = None):
+        rule = sgd.VSGD() if rule is None else rule
+        if rule.curvature != "fd" or rule.weighting != "dense" or rule.sharing == "blocks":
+            must, remedy = "use curvature='fd', weighting='dense' and no blocks", "pass refsgd.VSGD()"
+            raise ValueError(message("rule", must, rule, remedy))
+        super().__init__(params, {})
+        parameters = self._parameters()
+        if len(dtypes := {p.dtype for p in parameters}) > 1 or not dtypes <= DTYPES.keys():
+            names = ", ".join(sorted(map(str, dtypes)))
+            raise TypeError(message("params", "be all float32 or all float64", names, "convert the model"))
+        if devices := {p.device.type for p in parameters} - {"cpu"}:
+            raise ValueError(message("params", "be on the CPU", sorted(devices), "call model.cpu()"))
+        self._run = rule.start(self._gather(p.detach() for p in parameters), backend=backend)
+
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    @staticmethod
+    def _gather(tensors: Iterable[torch.Tensor]) -> NDArray[Any]:
+        return np.concatenate([tensor.numpy().ravel() for tensor in tensors])
+
+    @torch.no_grad()
+    def _scatter(self, x: NDArray[Any]) -> None:
+        begin = 0
+        for p in self._parameters():
+            p.copy_(torch.from_numpy(x[begin : begin + p.numel()]).view(p.shape))
+            begin += p.numel()
+
+    def _gradient(self) -> NDArray[Any]:
+        parts = (torch.zeros_like(p) if p.grad is None else p.grad.detach() for p in self._parameters())
+        return self._gather(parts)[np.newaxis]
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take a step; parameters that have been changed meanwhile are gone on from.
+
+        Parameters
+        ----------
+        closure : callable
+            Clears gradients, evaluates the loss of one minibatch, calls ``backward`` and returns the loss.
+            It is called twice, but once at the first step, and must use the same samples.
+
+        Returns
+        -------
+        The loss at the parameters before the step.
+
+        Raises
+        ------
+        TypeError
+            If there is no closure.
+        FloatingPointError
+            If a gradient is not finite; the parameters are then as they were.
+        """
+        if closure is None:
+            remedy = "wrap zero_grad, loss and backward in a function and pass it"
+            raise TypeError(message("closure", "be given", None, remedy))
+        run, losses, gradients = self._run, [], []
+        run.x[:] = self._gather(p.detach() for p in self._parameters())
+        try:
+            for point in run.ask():
+                self._scatter(point)
+                with torch.enable_grad():
+                    losses.append(closure())
+                gradients.append(self._gradient())
+            run.tell(gradients)
+        finally:
+            self._scatter(run.x)
+        return losses[0]
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Refused once the run has begun, as it has a fixed number of parameters."""
+        if hasattr(self, "_run"):
+            remedy = "start another optimiser"
+            raise ValueError(message("param_group", "be given at the start", "one later", remedy))
+        super().add_param_group(param_group)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As in `torch.optim.Optimizer`, with the run as tensors and plain values under ``"run"``."""
+        run = {
+            name: torch.from_numpy(value) if value.ndim else value.item()
+            for name, value in self._run.state_dict().items()
+        }
+        return super().state_dict() | {"run": run}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`, to the last bit if the model is that of then too.
+
+        Raises
+        ------
+        ValueError
+            If it is of another rule or number of parameters.
+        """
+        self._run.load_state_dict({name: np.asarray(value) for name, value in state_dict["run"].items()})
+        super().load_state_dict({key: value for key, value in state_dict.items() if key != "run"})

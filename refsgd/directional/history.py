@@ -1,0 +1,101 @@
+"""The reports of a run as one table, and its files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .monitor import DirectionReport
+
+COLUMNS = (
+    ("n", "i8"),
+    ("n_zero", "i8"),
+    ("dim", "i8"),
+    ("snr", "f8"),
+    ("norm_snr", "f8"),
+    ("mean_resultant_length", "f8"),
+    ("kappa", "f8"),
+    ("kappa_unbiased", "f8"),
+    ("kappa_low", "f8"),
+    ("kappa_high", "f8"),
+    ("uniformity_pvalue", "f8"),
+    ("mean_pairwise_cosine", "f8"),
+    ("angle", "f8"),
+    ("noise_scale", "f8"),
+)
+
+
+def table(reports: Sequence[tuple[int, DirectionReport]]) -> NDArray[Any]:
+    """Reports with the number of gradients before each, as `refsgd.DirectionMonitor.history` has them."""
+    rows = [
+        (step, name, *row(report))
+        for step, whole in reports
+        for name, report in (("", whole), *whole.groups.items())
+    ]
+    width = max([1, *(len(name) for _, name, *_ in rows)])
+    return np.array(rows, dtype=[("step", "i8"), ("group", f"U{width}"), *COLUMNS])
+
+
+def reports(history: NDArray[Any]) -> list[tuple[int, DirectionReport]]:
+    """The reports that a table was made from."""
+    from .monitor import DirectionReport
+
+    found: list[tuple[int, DirectionReport]] = []
+    for step, name, *values in history.tolist():
+        fields = dict(zip((name for name, _ in COLUMNS), values, strict=True))
+        interval = fields.pop("kappa_low"), fields.pop("kappa_high")
+        report = DirectionReport(kappa_interval=interval, groups={}, **fields)
+        if name:
+            found[-1][1].groups[name] = report
+        else:
+            found.append((step, report))
+    return found
+
+
+def row(report: DirectionReport) -> list[Any]:
+    fields = report._asdict() | dict(zip(("kappa_low", "kappa_high"), report.kappa_interval, strict=True))
+    return [fields[name] for name, _ in COLUMNS]
+
+
+def to_csv(history: NDArray[Any], path: str | Path) -> None:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(history.dtype.names or ())
+    writer.writerows(history.tolist())
+    replace(path, file.getvalue())
+
+
+def to_json(columns: dict[str, list[Any]], path: str | Path) -> None:
+    strict = {name: [for_json(value) for value in values] for name, values in columns.items()}
+    replace(path, json.dumps(strict, allow_nan=False))
+
+
+def for_json(value: Any) -> Any:
+    """JSON has neither NaN, here null, nor inf, here the string "inf"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def replace(path: str | Path, text: str) -> None:
+    """Put a file in place of an older one when all of it is written, so that none is ever lost."""
+    path = Path(path)
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with new.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
