@@ -28,7 +28,8 @@ ALLOWED = {
     "dask": {"refsgd.adapters.dask"},
     "matplotlib": {"refsgd.plotting"},
     "numba": {"refsgd.directional._compiled", "refsgd.kernels.jitted", "refsgd.sgd.compiled"},
-    "sklearn": {"refsgd.adapters.mixture", "refsgd.adapters.sklearn"},
+    "joblib": {"refsgd.adapters.epochs"},
+    "sklearn": {f"refsgd.adapters.{name}" for name in ("classifier", "epochs", "mixture", "regressor")},
     "torch": {"refsgd.adapters.torch"},
     "refsgd._kernels": {"refsgd.kernels.native"},
 }
@@ -108,7 +109,7 @@ def test_module_keeps_the_import_rule(module: str) -> None:
         ("refsgd.directional.stats", "from ..sgd import moments"),
         ("refsgd.models.mlp", "from .. import kernels"),
         ("refsgd.sgd.minimize", "def f():\n    from .. import plotting"),
-        ("refsgd.sgd.minimize", "import refsgd.adapters.sklearn"),
+        ("refsgd.sgd.minimize", "import refsgd.adapters.classifier"),
         ("refsgd.datasets", "from .plotting import show"),
         ("refsgd.kernels.reference", "from .._config import backend_name"),
         ("refsgd.sgd.minimize", "import numba as nb"),
@@ -128,7 +129,7 @@ def test_violation_is_found(module: str, source: str) -> None:
         ("refsgd.kernels.native", "from .. import _kernels\nfrom .._errors import BackendError"),
         ("refsgd.sgd.vsgd", "from .. import kernels\nfrom ..models import Logistic"),
         ("refsgd.sgd.compiled", "import numba"),
-        ("refsgd.adapters.sklearn", "from sklearn.base import BaseEstimator\nfrom ..sgd import vsgd"),
+        ("refsgd.adapters.classifier", "from sklearn.base import BaseEstimator\nfrom ..sgd import vsgd"),
         ("refsgd.experiments.quadratic", "from .. import plotting, sgd, directional"),
     ],
 )
