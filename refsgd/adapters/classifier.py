@@ -218,10 +218,11 @@ class VSGDClassifier(ClassifierMixin, LinearEstimator):
         Raises
         ------
         TypeError, ValueError
-            As in `fit`, and if `classes` is missing, changes, or lacks a label of y; with ``early_stopping`` or
-            ``class_weight="balanced"``, which need all samples at once.
+            As in `fit`, and if `classes` is missing, changes, or lacks a label of y; with ``early_stopping``
+            or ``class_weight="balanced"``, which need all samples at once.
         """
         self._check_parameters()
+        self._check_stream()
         is_new = not hasattr(self, "_models")
         if isinstance(self.class_weight, str):
             must, remedy = "be a dict or None for partial_fit", "pass the weights of the classes"
@@ -248,8 +249,8 @@ class VSGDClassifier(ClassifierMixin, LinearEstimator):
     def predict_proba(self, X: Any) -> Array:
         """Probability of each class, (n_samples, K).
 
-        With one against the rest, the probabilities of the binary models, divided by their sum; of the modified
-        Huber loss, the score from -1 to 1 stands for 0 to 1, as in scikit-learn.
+        With one against the rest, the probabilities of the binary models, divided by their sum; of the
+        modified Huber loss, the score from -1 to 1 stands for 0 to 1, as in scikit-learn.
         """
         z = self.decision_function(X)
         if self._is_softmax():
@@ -267,7 +268,9 @@ class VSGDClassifier(ClassifierMixin, LinearEstimator):
             with np.errstate(divide="ignore"):
                 return np.log(self.predict_proba(X))
         z = self.decision_function(X)
-        return np.asarray(log_softmax(z, axis=1)) if z.ndim == 2 else np.stack(log_expit([-z, z]), axis=1)
+        if z.ndim == 2:
+            return np.asarray(log_softmax(z, axis=1))
+        return np.asarray(log_expit(np.stack([-z, z], axis=1)))
 
     def _is_softmax(self) -> bool:
         return self.multi_class == "softmax" and len(self.classes_) > 2

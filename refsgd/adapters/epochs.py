@@ -34,12 +34,21 @@ class Task(NamedTuple):
     X: Any
     target: Callable[[int], Array]  #: y of model k
     weights: Array
-    strata: Array | None = None  #: classes, whose shares a validation split keeps
+    strata: Any = None  #: classes, whose shares a validation split keeps
     unit: float = 1.0  #: of `tol`
 
     def rows(self) -> NDArray[np.int64]:
         """Samples that count. One of weight 0 is as good as left out."""
         return np.flatnonzero(self.weights > 0).astype(np.int64, copy=False)
+
+
+def without_duplicates(rows: Any) -> csr_array:
+    """CSR, in whose rows no column comes twice; a copy only where one did."""
+    rows = csr_array(rows)
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+    return rows
 
 
 class LinearEstimator(BaseEstimator):
@@ -101,13 +110,9 @@ class LinearEstimator(BaseEstimator):
         dtype = [np.float64, np.float32] if reset else self._dtype
         form = {"accept_sparse": "csr", "dtype": dtype, "order": "C"}
         given = validate_data(self, X, y, reset=reset, **form, **checks)
-        X, *rest = given if isinstance(given, tuple) else (given,)
-        if issparse(X):
-            X = csr_array(X)
-            if not X.has_canonical_format:
-                X = X.copy()
-                X.sum_duplicates()
-        return (X, *rest) if rest else X
+        rows, *rest = given if isinstance(given, tuple) else (given,)
+        rows = without_duplicates(rows) if issparse(rows) else rows
+        return (rows, *rest) if rest else rows
 
     def _check_parameters(self) -> None:
         for name in ("max_iter", "n_iter_no_change", "batch_size"):
@@ -120,6 +125,11 @@ class LinearEstimator(BaseEstimator):
         if not 0.0 < self.validation_fraction < 1.0:
             got, remedy = self.validation_fraction, "pass for example validation_fraction=0.1"
             raise ValueError(message("validation_fraction", "be between 0 and 1", got, remedy))
+
+    def _check_stream(self) -> None:
+        if self.early_stopping:
+            remedy = "a stream has no rows to set aside; call fit"
+            raise ValueError(message("early_stopping", "be False for partial_fit", True, remedy))
 
     def _check_continues(self) -> None:
         for name, begun in self._kept.items():
@@ -165,11 +175,14 @@ class LinearEstimator(BaseEstimator):
             self._dtype = np.dtype(dtype)
             self._models = models()
             self._kept = {name: getattr(self, name) for name in self._KEPT}
+        else:
+            self._check_continues()
         for model in self._models:
             model.alpha, model.backend = float(self.alpha), backend_name(self.backend)
 
     def _learn_once(self, task: Task) -> None:
         """One pass, the samples as they come."""
+        self.n_iter_, self.loss_curve_ = 0, np.array([])
         with self._threads() as run:
             loss = self._pass(task, task.rows(), run)
         self.n_iter_, self.loss_curve_ = 1, np.array([loss])
@@ -208,7 +221,7 @@ class LinearEstimator(BaseEstimator):
 
     def _pass(self, task: Task, order: NDArray[np.int64], run: Callable[..., Any]) -> float:
         """Every model takes the samples in one order; the sum of their mean losses."""
-        X = task.X if issparse(task.X) else csr_array(task.X)
+        X: Any = task.X if issparse(task.X) else csr_array(task.X)
 
         def learn(k: int) -> float:
             return self._models[k].learn(X, task.target(k), task.weights, order)

@@ -201,6 +201,7 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
         TypeError, ValueError
             As in `fit`, and with ``early_stopping``, which needs all samples at once.
         """
+        self._check_stream()
         is_new = not hasattr(self, "_models")
         task, _ = self._task(X, y, sample_weight, is_new=is_new)
         self._begin(lambda: [self._model(self.loss)], task.X.dtype, is_new=is_new)

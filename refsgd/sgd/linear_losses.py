@@ -24,7 +24,7 @@ def values(loss: str, z: NDArray, y: NDArray, epsilon: float) -> Floats:
     z : (n,) or (n, K) ndarray
         Scores, K a sample with ``"multinomial"``.
     y : (n,) ndarray
-        -1 and 1 for a loss of a margin, classes 0, ..., K-1 with ``"multinomial"``, else values in units of z.
+        -1 and 1 for a loss of a margin, classes 0, ..., K-1 with ``"multinomial"``, else in units of z.
     epsilon : float
         As in `refsgd.sgd.linear.LinearModel`; ``"absolute_error"`` takes none.
 
