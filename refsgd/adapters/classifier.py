@@ -200,6 +200,7 @@ class VSGDClassifier(ClassifierMixin, LinearEstimator):
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> VSGDClassifier:
         """Learn from the samples once, as they come: cutting a stream elsewhere changes nothing.
 
+        What rules the epochs of `fit` (`max_iter`, `tol`, `early_stopping`, `random_state`) has no say here.
         Labels in blocks are better shuffled first. Where it raises, the estimator is as it was before; after
         Ctrl-C it has learnt a part of the samples.
 
@@ -218,11 +219,10 @@ class VSGDClassifier(ClassifierMixin, LinearEstimator):
         Raises
         ------
         TypeError, ValueError
-            As in `fit`, and if `classes` is missing, changes, or lacks a label of y; with ``early_stopping``
-            or ``class_weight="balanced"``, which need all samples at once.
+            As in `fit`, and if `classes` is missing, changes, or lacks a label of y; with
+            ``class_weight="balanced"``, which needs all samples at once.
         """
         self._check_parameters()
-        self._check_stream()
         is_new = not hasattr(self, "_models")
         if isinstance(self.class_weight, str):
             must, remedy = "be a dict or None for partial_fit", "pass the weights of the classes"
@@ -327,7 +327,11 @@ class VSGDClassifier(ClassifierMixin, LinearEstimator):
             choice("class_weight", self.class_weight, ("balanced",))
             total = np.array([weights[y == label].sum(dtype=float) for label in classes])
             return np.divide(total.sum(), len(classes) * total, out=np.ones(len(classes)), where=total > 0)
-        return np.asarray(compute_class_weight(self.class_weight, classes=classes, y=y))
+        weight = np.asarray(compute_class_weight(self.class_weight, classes=classes, y=y))
+        if not (np.isfinite(weight).all() and (weight >= 0).all()):
+            remedy = "give every class a finite weight"
+            raise ValueError(message("class_weight", "be 0 or more", self.class_weight, remedy))
+        return weight
 
     def _begin_classes(self, classes: Array, dtype: Any, *, is_new: bool) -> None:
         k = len(classes)

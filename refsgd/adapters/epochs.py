@@ -126,11 +126,6 @@ class LinearEstimator(BaseEstimator):
             got, remedy = self.validation_fraction, "pass for example validation_fraction=0.1"
             raise ValueError(message("validation_fraction", "be between 0 and 1", got, remedy))
 
-    def _check_stream(self) -> None:
-        if self.early_stopping:
-            remedy = "a stream has no rows to set aside; call fit"
-            raise ValueError(message("early_stopping", "be False for partial_fit", True, remedy))
-
     def _check_continues(self) -> None:
         for name, begun in self._kept.items():
             if getattr(self, name) != begun:
@@ -243,8 +238,11 @@ class LinearEstimator(BaseEstimator):
         rows = random.permutation(task.rows())
         n_held = max(1, round(self.validation_fraction * len(rows)))
         if n_held >= len(rows):
-            got, remedy = f"{n_held} of {len(rows)} set aside", "give more rows or pass early_stopping=False"
-            raise ValueError(message("validation_fraction", "leave rows to learn from", got, remedy))
+            got, remedy = (
+                f"{n_held} of {len(rows)} samples set aside",
+                "give more or pass early_stopping=False",
+            )
+            raise ValueError(message("validation_fraction", "leave samples to learn from", got, remedy))
         if task.strata is not None:
             rows = rows[task.strata[rows].argsort(kind="stable")]
         held = ((np.arange(n_held) + 0.5) * len(rows) / n_held).astype(np.intp)

@@ -184,6 +184,7 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> VSGDRegressor:
         """Learn from the samples once, as they come: cutting a stream elsewhere changes nothing.
 
+        What rules the epochs of `fit` (`max_iter`, `tol`, `early_stopping`, `random_state`) has no say here.
         Where it raises, the estimator is as it was before; after Ctrl-C it has learnt a part of the samples.
 
         Parameters
@@ -199,9 +200,8 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
         Raises
         ------
         TypeError, ValueError
-            As in `fit`, and with ``early_stopping``, which needs all samples at once.
+            As in `fit`.
         """
-        self._check_stream()
         is_new = not hasattr(self, "_models")
         task, _ = self._task(X, y, sample_weight, is_new=is_new)
         self._begin(lambda: [self._model(self.loss)], task.X.dtype, is_new=is_new)
