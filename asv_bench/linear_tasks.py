@@ -54,11 +54,8 @@ def zipf(n: int = 200_000, d: int = 47_000, words: int = 95) -> Task:
     """Texts of words by Zipf's law, some 75 different ones each: 1 + log(count), in rows of length 1."""
     rng = np.random.default_rng(0)
     columns = np.exp(rng.random((n + n // 10, words), np.float32) * np.log(d + 1.0)) - 1.0
-    X = csr_array(
-        (np.ones(columns.size), columns.astype(np.int32).ravel(), words * np.arange(len(columns) + 1)),
-        shape=(len(columns), d),
-    )
-    X.indptr = X.indptr.astype(np.int32)
+    ends = words * np.arange(len(columns) + 1, dtype=np.int32)
+    X = csr_array((np.ones(columns.size), columns.astype(np.int32).ravel(), ends), shape=(len(columns), d))
     X.sum_duplicates()
     X.data = 1.0 + np.log(X.data)
     X.data /= np.repeat(np.sqrt(X.multiply(X).sum(axis=1)), np.diff(X.indptr))

@@ -43,13 +43,12 @@ CANCER = load_breast_cancer(return_X_y=True)
 FIXED = {"max_iter": 3, "tol": None, "random_state": 0}
 
 
-def numbers(n=300, d=4, seed=0):
-    """Features of several units, targets, and the coefficients behind them."""
-    rng = np.random.default_rng(seed)
+def numbers(n=300, d=4):
+    """Features of several units, targets with noise of 0.1, and the coefficients in features of size 1."""
+    rng = np.random.default_rng(0)
     X, coef = rng.normal(size=(n, d)), rng.normal(size=d)
-    y = X @ coef + 3.0 + 0.1 * rng.normal(size=n)
     units = 10.0 ** rng.integers(-3, 4, d)
-    return X * units, y, coef / units
+    return X * units, X @ coef + 3.0 + 0.1 * rng.normal(size=n), coef, units
 
 
 # -- scikit-learn
@@ -66,12 +65,8 @@ LEFT_OUT = {
     [
         VSGDClassifier(),
         VSGDClassifier("hinge", early_stopping=True, n_jobs=2),
-        VSGDClassifier("modified_huber", alpha=1e-3),
-        VSGDClassifier("squared_hinge", fit_intercept=False),
         VSGDRegressor(),
-        VSGDRegressor("huber", early_stopping=True),
-        VSGDRegressor("epsilon_insensitive", alpha=1e-3),
-        VSGDRegressor("absolute_error"),
+        VSGDRegressor("absolute_error", alpha=1e-3, early_stopping=True),
         VSGDRegressor("poisson"),
     ],
     expected_failed_checks=lambda _: LEFT_OUT,
@@ -238,14 +233,14 @@ def test_weights_of_classes_are_weights_of_their_samples():
 
 def test_it_comes_to_logistic_regression_whatever_the_units():
     X, y = CANCER
-    X = X / X.std(axis=0)
-    alpha = 0.01
+    X, alpha = (X - X.mean(axis=0)) / X.std(axis=0), 0.01
     exact = LogisticRegression(C=1 / (alpha * y.size), tol=1e-8, max_iter=1000).fit(X, y)
-    for units in (np.ones(30), 2.0 ** np.random.default_rng(0).integers(-20, 20, 30)):
-        model = VSGDClassifier(max_iter=30, tol=None, random_state=0).fit(X * units, y)
-        gap = np.logaddexp(0, -(2 * y - 1) * model.decision_function(X * units)).mean()
-        best = np.logaddexp(0, -(2 * y - 1) * exact.decision_function(X)).mean()
-        assert gap < best  # which has a penalty
+    model = VSGDClassifier(alpha=alpha, max_iter=30, tol=None, random_state=0).fit(X, y)
+    best, reached = (
+        np.logaddexp(0, -(2 * y - 1) * each.decision_function(X)).mean() + alpha / 2 * (each.coef_**2).sum()
+        for each in (exact, model)
+    )
+    assert best < reached < 1.1 * best  # online steps
 
 
 def test_units_that_are_powers_of_2_change_no_bit():
@@ -261,10 +256,10 @@ def test_units_that_are_powers_of_2_change_no_bit():
 
 @pytest.mark.parametrize("loss", ["squared_error", "huber", "epsilon_insensitive", "absolute_error"])
 def test_regression_finds_the_coefficients(loss):
-    X, y, coef = numbers()
+    X, y, coef, units = numbers()
     model = VSGDRegressor(loss, max_iter=60, tol=None, random_state=0).fit(X, y)
-    # Noise of 0.1 over 300 rows leaves 0.006 a coefficient; online steps about as much again.
-    np.testing.assert_allclose(model.coef_ / coef, 1.0, atol=0.1)
+    # Noise of 0.1 over 300 rows leaves 0.006 a coefficient, and online steps several times that.
+    np.testing.assert_allclose(model.coef_ * units, coef, atol=0.05)
     np.testing.assert_allclose(model.intercept_, [3.0], atol=0.05)
     assert model.score(X, y) > 0.99
 
@@ -281,8 +276,8 @@ def test_poisson_predicts_means_as_the_exact_fit_does():
 
 
 def test_a_penalty_shrinks_coefficients_and_not_the_intercept():
-    X, y, _ = numbers()
-    X = X / X.std(axis=0)
+    X, y, _, units = numbers()
+    X = X / units
     sizes = [np.abs(VSGDRegressor(alpha=a, **FIXED).fit(X, y).coef_).sum() for a in (0.0, 1.0, 100.0)]
     assert sizes[0] > 1.5 * sizes[1] > 15 * sizes[2]
     assert VSGDRegressor(alpha=100.0, max_iter=30, tol=None).fit(X, y).intercept_[0] == pytest.approx(
@@ -396,17 +391,19 @@ def test_verbose_shows_a_bar_on_a_terminal(monkeypatch, verbose):
 # -- the package
 
 
-@pytest.mark.parametrize("kind", [VSGDClassifier, VSGDRegressor])
-def test_the_package_offers_the_class(kind):
-    assert getattr(refsgd, kind.__name__) is kind
-    assert kind.__name__ in dir(refsgd)
+def test_the_package_offers_both():
+    assert (refsgd.VSGDClassifier, refsgd.VSGDRegressor) == (VSGDClassifier, VSGDRegressor)
+    assert {"VSGDClassifier", "VSGDRegressor"} < set(dir(refsgd))
     program = (
         "import sys, refsgd\nsys.modules['sklearn'] = None\n"
-        f"try: refsgd.{kind.__name__}\nexcept ImportError as error: print(error)\n"
+        "for name in ('VSGDClassifier', 'VSGDRegressor'):\n"
+        "    try: getattr(refsgd, name)\n"
+        "    except ImportError as error: print(error)\n"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout.startswith(f"refsgd.{kind.__name__} is not available (")
-    assert 'pip install "refsgd[sklearn]"' in run.stdout
+    for line, name in zip(run.stdout.splitlines(), ("VSGDClassifier", "VSGDRegressor"), strict=True):
+        assert line.startswith(f"refsgd.{name} is not available (")
+        assert 'pip install "refsgd[sklearn]"' in line
 
 
 def test_losses_are_those_of_the_rule():

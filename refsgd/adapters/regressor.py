@@ -75,7 +75,7 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
     validation_loss_curve_ : (n_iter_,) ndarray of float64
         The same of the rows set aside, after each epoch.
     validation_score_ : float
-        R**2 on the rows set aside of the coefficients that were kept.
+        R**2 on the rows set aside of the coefficients that were kept; NaN of a single row.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : (n_features,) ndarray of str
@@ -216,6 +216,8 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
         return np.exp(np.minimum(z, MAX_LOG_MEAN)) if self.loss == "poisson" else z
 
     def _score_of(self, task: Task, rows: Any) -> float:
+        if len(rows) < 2:
+            return np.nan
         predicted = self._mean_of(self._scores_of(task.X[rows]))
         return float(r2_score(task.target(0)[rows], predicted, sample_weight=task.weights[rows]))
 
