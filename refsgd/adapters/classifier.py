@@ -229,7 +229,6 @@ class VSGDClassifier(ClassifierMixin, LinearEstimator):
             raise ValueError(message("class_weight", must, repr(self.class_weight), remedy))
         classes = self._checked_classes(classes, is_new=is_new)
         X, y = self._checked(X, y, reset=is_new)
-        check_classification_targets(y)
         task = self._task(X, y, sample_weight, classes)
         self._begin_classes(classes, X.dtype, is_new=is_new)
         self._learn_once(task)
@@ -323,6 +322,8 @@ class VSGDClassifier(ClassifierMixin, LinearEstimator):
         return Task(X, target, weights, codes)
 
     def _weight_of_class(self, classes: Array, y: Array, weights: Array) -> Array:
+        if self.class_weight is None:
+            return np.ones(len(classes))
         if isinstance(self.class_weight, str):
             choice("class_weight", self.class_weight, ("balanced",))
             total = np.array([weights[y == label].sum(dtype=float) for label in classes])

@@ -42,9 +42,11 @@ class Task(NamedTuple):
         return np.flatnonzero(self.weights > 0).astype(np.int64, copy=False)
 
 
-def without_duplicates(rows: Any) -> csr_array:
-    """CSR, in whose rows no column comes twice; a copy only where one did."""
+def canonical(rows: Any) -> csr_array:
+    """CSR of contiguous arrays, in whose rows no column comes twice; a copy only where it was otherwise."""
     rows = csr_array(rows)
+    for name in ("data", "indices", "indptr"):
+        setattr(rows, name, np.ascontiguousarray(getattr(rows, name)))
     if not rows.has_canonical_format:
         rows = rows.copy()
         rows.sum_duplicates()
@@ -111,7 +113,7 @@ class LinearEstimator(BaseEstimator):
         form = {"accept_sparse": "csr", "dtype": dtype, "order": "C"}
         given = validate_data(self, X, y, reset=reset, **form, **checks)
         rows, *rest = given if isinstance(given, tuple) else (given,)
-        rows = without_duplicates(rows) if issparse(rows) else rows
+        rows = canonical(rows) if issparse(rows) else rows
         return (rows, *rest) if rest else rows
 
     def _check_parameters(self) -> None:
