@@ -129,7 +129,7 @@ def parsed(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         entries += [pair.split(":") for pair in features.split()]
         labels.append(float(label))
         ends.append(len(entries))
-    columns, values = np.array(entries, dtype=float).T
+    columns, values = np.ascontiguousarray(np.array(entries, dtype=float).T)
     return values, columns.astype(np.int32), np.array(ends, np.int32), np.array(labels)
 
 

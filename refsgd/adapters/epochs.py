@@ -53,6 +53,11 @@ def canonical(rows: Any) -> csr_array:
     return rows
 
 
+def learnable(rows: Any) -> csr_array:
+    """Rows in the form that `LinearModel` takes."""
+    return csr_array(rows)
+
+
 class LinearEstimator(BaseEstimator):
     """Linear models, one or one a class, that learn together epoch after epoch."""
 
@@ -180,12 +185,14 @@ class LinearEstimator(BaseEstimator):
     def _learn_once(self, task: Task) -> None:
         """One pass, the samples as they come."""
         self.n_iter_, self.loss_curve_ = 0, np.array([])
+        task = task._replace(X=learnable(task.X))
         with self._threads() as run:
             loss = self._pass(task, task.rows(), run)
         self.n_iter_, self.loss_curve_ = 1, np.array([loss])
 
     def _learn_epochs(self, task: Task) -> None:
         """Epochs until the loss stalls. Ctrl-C ends them as well."""
+        task = task._replace(X=learnable(task.X))
         random = check_random_state(self.random_state)
         rows, held = self._split(task, random) if self.early_stopping else (task.rows(), None)
         losses: list[float] = []
@@ -218,10 +225,9 @@ class LinearEstimator(BaseEstimator):
 
     def _pass(self, task: Task, order: NDArray[np.int64], run: Callable[..., Any]) -> float:
         """Every model takes the samples in one order; the sum of their mean losses."""
-        X: Any = task.X if issparse(task.X) else csr_array(task.X)
 
         def learn(k: int) -> float:
-            return self._models[k].learn(X, task.target(k), task.weights, order)
+            return self._models[k].learn(task.X, task.target(k), task.weights, order)
 
         return float(sum(run(learn, range(len(self._models)))))
 
