@@ -41,7 +41,11 @@ __all__ = [
 ]
 
 # Of the extras; not in __all__, as `from refsgd import *` would import them all.
-_LAZY = {"VonMisesFisherMixture": "refsgd.adapters.mixture"}
+_LAZY = {
+    "VSGDClassifier": "refsgd.adapters.classifier",
+    "VSGDRegressor": "refsgd.adapters.regressor",
+    "VonMisesFisherMixture": "refsgd.adapters.mixture",
+}
 
 
 def __getattr__(name: str) -> _Any:

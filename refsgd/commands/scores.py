@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.contract import MAX_LOG_MEAN
+from ..sgd import linear_losses
 from .predictor import Predictor
 
 Array = NDArray[np.float64]
@@ -18,27 +18,6 @@ def targets(y: Array, classes: Array | None) -> Array:
     if classes is None:
         return y[:, None]
     return np.where(y[:, None] == (classes[1:] if classes.size == 2 else classes), 1.0, -1.0)
-
-
-def losses(loss: str, epsilon: float, z: Array | float, y: Array) -> Array:
-    """The loss of each score z, as the kernels define it."""
-    margin, size = y * z, np.abs(z - y)
-    match loss:
-        case "log_loss":
-            return np.logaddexp(0, -margin)
-        case "hinge":
-            return np.maximum(1 - margin, 0)
-        case "squared_hinge":
-            return np.maximum(1 - margin, 0) ** 2
-        case "modified_huber":
-            return np.where(margin >= -1, np.maximum(1 - margin, 0) ** 2, -4 * margin)
-        case "squared_error":
-            return size * size / 2
-        case "huber":
-            return np.where(size <= epsilon, size * size / 2, epsilon * (size - epsilon / 2))
-        case "poisson":
-            return np.exp(np.minimum(z, MAX_LOG_MEAN)) - y * z
-    return np.maximum(size - epsilon, 0)  # epsilon_insensitive, and absolute_error with epsilon = 0
 
 
 class Sample:
@@ -65,7 +44,8 @@ class Sample:
         each = targets(y, classes).T
         best = np.array([_constant(loss, t, w) for t in each])
         mean = sum(
-            np.average(losses(loss, epsilon, z, t), weights=w) for z, t in zip(best, each, strict=True)
+            np.average(linear_losses.values(loss, np.full(t.shape, z), t, epsilon), weights=w)
+            for z, t in zip(best, each, strict=True)
         )
         return best, float(mean)
 
@@ -102,7 +82,8 @@ class Tally:
         model = self.predictor
         z, w = model.scores(X), np.ones(y.size) if weights is None else weights
         self.n_rows += y.size
-        loss = losses(model.loss, model.epsilon, z, targets(y, model.classes)).sum(axis=1)
+        each = zip(z.T, targets(y, model.classes).T, strict=True)
+        loss = sum(linear_losses.values(model.loss, score, t, model.epsilon) for score, t in each)
         self._sums[:2] += [w.sum(), np.dot(w, loss)]
         if model.classes is None:
             self._sums[2:5] += [np.dot(w, y), np.dot(w, y**2), np.dot(w, (y - model.means(z)) ** 2)]

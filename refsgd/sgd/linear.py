@@ -151,6 +151,8 @@ class LinearModel:
         if order.size and not 0 <= order.min() <= order.max() < n:
             got = f"{order.min()} to {order.max()}"
             raise ValueError(message("order", f"hold rows 0 to {n - 1}", got, "pass numbers of rows"))
+        if self.alpha > 0 and self._lazy is None:
+            self._lazy = np.zeros((*self._records.shape[:2], 2))
         kernel = kernels.load(self.backend).linear
         chunk = max(1, CHUNK * n // max(data.size, 1) // self.batch_size) * self.batch_size
         before, begin = self._totals[2], 0
