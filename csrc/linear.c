@@ -3,9 +3,12 @@
  *   gradient   g_i = l' x_i
  *   curvature  h_i = l" |x_i| s_i sum_k |x_k| / s_k     s = root mean square of the feature
  *   averages   a += (value - a) / tau                   for g, g^2, h; after the first sample tau = 1.5
- *   step       rho = g_avg^2 / g2_avg;   theta -= sqrt(rho) / h_avg g;   tau = (1 - rho) tau + 1
+ *   step       rho = g_avg^2 / g2_avg;   theta -= min(sqrt(rho) / h_avg, 1 / h) g;   tau = (1 - rho) tau + 1
  *   penalty    theta /= (1 + rate alpha)^passed          when next touched, for all samples passed by;
  *              it counts in rho with its own gradient and curvature
+ *
+ * A sample without a slope counts for g and g^2, not for h. Where an entry is larger than all before it together,
+ * theta is first brought to the new scale: theta *= s_before / s.
  *
  * All of a parameter lies in one record: half a cache line in f32, one in f64. The records of a row are
  * transposed on the way in and out, so that the arithmetic between runs over plain arrays.

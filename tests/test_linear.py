@@ -14,7 +14,7 @@ from scipy import sparse
 from refsgd import kernels
 from refsgd.kernels import contract, reference_linear
 from refsgd.sgd import linear
-from refsgd.sgd.linear import LOSSES, MARGIN_LOSSES, LinearModel
+from refsgd.sgd.linear import LOSSES, MARGIN_LOSSES, RESIDUAL_LOSSES, LinearModel
 
 DIM = 12
 
@@ -68,6 +68,8 @@ def test_oracle_equals_plain_loops_that_penalise_at_each_sample(loss, alpha, fit
     X, y = problem(loss)
     model = make(loss, alpha=alpha, fit_intercept=fit_intercept, average=True, backend="numpy")
     plain = PlainLinear(DIM, reference_linear.loss_at, LOSSES[loss], model.epsilon, alpha, fit_intercept)
+    if loss in RESIDUAL_LOSSES and fit_intercept:
+        plain.theta[-1] = y[0]
     thetas = []
     for row, target in zip(X.toarray(), y, strict=True):
         plain.learn(row, target)
@@ -146,6 +148,32 @@ def test_units_of_features_do_not_matter(backend, loss, batch_size):
     np.testing.assert_array_equal(scaled.coef * factors, plain.coef)  # powers of 2: exactly
 
 
+@pytest.mark.parametrize("loss", RESIDUAL_LOSSES)
+def test_origin_of_the_targets_does_not_matter(backend, loss):
+    X, y = problem(loss)
+    y = np.round(64 * y) / 64  # so that adding 2**20 loses nothing
+    here, there = make(loss, backend=backend), make(loss, backend=backend)
+    assert here.learn(X, y) == pytest.approx(there.learn(X, y + 2.0**20), rel=1e-6)
+    close(there.coef, here.coef, 1e-6)  # scores of 2**20 are rounded to 1e-10
+
+
+def test_first_entry_that_is_small_by_chance_does_no_harm(backend):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, DIM))
+    y = np.where(X.sum(axis=1) + rng.logistic(size=200) > 0, 1.0, -1.0)
+    X[0, 0] = 1e-8
+    assert make("log_loss", backend=backend).learn(X, y) < 1.0
+
+
+def test_row_far_out_does_not_overshoot(backend):
+    x = np.r_[np.ones(50), 1e4, np.ones(50)][:, None] * np.eye(1, DIM)
+    model = make("squared_error", fit_intercept=False, backend=backend)
+    y = 2 * x[:, 0] + np.random.default_rng(0).normal(size=101)
+    for _ in range(5):
+        model.learn(x, y)
+    assert model.coef[0] == pytest.approx(2.0, abs=1e-3)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_weights_are_relative_without_a_penalty(backend, loss):
     X, y = problem(loss)
@@ -181,8 +209,10 @@ def test_cutting_the_samples_into_calls_changes_nothing(backend, monkeypatch):
 
 def test_mean_loss_is_that_before_each_step(backend):
     X, y = problem("squared_error")
+    X = sparse.csr_array(np.sign(X.toarray()))  # entries of one size: no parameter is rescaled
     model, total = make("squared_error", backend=backend), 0.0
-    for row, target in zip(X.toarray(), y, strict=True):
+    model.learn(X[:1], y[:1])  # the intercept starts there
+    for row, target in zip(X.toarray()[1:], y[1:], strict=True):
         total += 0.5 * float(model.decision_function(row[None])[0] - target) ** 2
         model.learn(row[None], [target])
     assert make("squared_error", backend=backend).learn(X, y) == pytest.approx(total / 40, rel=1e-9)

@@ -222,20 +222,23 @@ def best_constant(loss, y, epsilon):
     return linear_losses.values(loss, scores[:, None], y[None, :], epsilon).mean(axis=1).min()
 
 
-@pytest.mark.xfail(strict=False, reason="the rule in LinearModel diverges on some of these")
+@pytest.mark.parametrize("average", [False, True])
 @pytest.mark.parametrize("loss", [*MARGIN_LOSSES, *REGRESSION_LOSSES])
-@settings(max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(form=st.fixed_dictionaries(PROBLEMS))
-def test_it_never_diverges(loss, form):
+def test_it_never_diverges(loss, average, form):
     rows, y = problem(loss, **form)
     epsilon = 0.1 * float(np.std(y))
+    options = {"average": average, "max_iter": 30, "tol": None, "random_state": 0}
     if loss in MARGIN_LOSSES:
-        model = VSGDClassifier(loss, max_iter=30, tol=None, random_state=0).fit(rows, y)
+        model = VSGDClassifier(loss, **options).fit(rows, y)
     else:
-        model = VSGDRegressor(loss, epsilon=epsilon, max_iter=30, tol=None, random_state=0).fit(rows, y)
+        model = VSGDRegressor(loss, epsilon=epsilon, **options).fit(rows, y)
     assert np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()
     reached = linear_losses.values(loss, model._scores(rows), y, epsilon).mean()
     constant = best_constant(loss, y, epsilon)
     is_count = loss == "poisson"  # whose loss has no zero
     excess = linear_losses.excess_of_constant(loss, y, np.ones(y.size), 0.0) if is_count else constant
-    assert reached <= constant + 0.01 * excess + 1e-5 * np.abs(y).max()  # float32 holds y to 1e-7
+    # where there is nothing to learn the last of 600 steps has its noise, and the mean has little
+    slack = 0.15 if average else 1.5
+    assert reached <= constant + slack * excess + 1e-4 * np.abs(y).max()  # float32 holds y to 1e-7

@@ -181,9 +181,9 @@ class Linear(Protocol):
     ``epsilon`` is the parameter of the Huber and the insensitive loss; ``alpha / 2 * sum(theta**2)`` the
     penalty, which leaves the intercept alone. ``lazy`` (d + 1, n_outputs, 2), float64, is needed with a
     penalty or for an average: it receives the sum over samples of theta after each, and holds what the
-    penalty takes of theta at each sample. ``totals`` (4,), float64: samples so far, their mean absolute
-    residual (of losses of a residual), the weighted sum of losses, each taken before the step, and the number
-    of samples with a slope. Scores and exponentials may differ by rounding between backends.
+    penalty takes of theta at each sample. ``totals`` (3,), float64: samples so far, their mean absolute
+    residual (of losses of a residual), and the weighted sum of losses, each taken before the step. Scores
+    and exponentials may differ by rounding between backends.
     """
 
     def __call__(

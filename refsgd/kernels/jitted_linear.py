@@ -53,7 +53,7 @@ def loss_at(loss: int, z: float, y: float, epsilon: float, spread: float) -> tup
         return epsilon * (size - epsilon / 2), math.copysign(epsilon, residual), epsilon / size
     if loss == INSENSITIVE:
         slope = math.copysign(1.0, residual) if size > epsilon else 0.0
-        return max(size - epsilon, 0.0), slope, 1 / max(size, spread, 1e-300)
+        return max(size - epsilon, 0.0), slope, 1 / max(size, spread) if size > 0 else 1.0
     mean = math.exp(min(z, MAX_LOG_MEAN))
     return mean - y * z, mean - y, max(mean, y)
 
@@ -89,14 +89,19 @@ def advance(
     memory = one if is_first else r[i, k, 4]
     r[i, k, 1] += (g - r[i, k, 1]) / memory
     r[i, k, 2] += (g2 - r[i, k, 2]) / memory
-    r[i, k, 3] += (h - r[i, k, 3]) / memory
+    if h > 0:
+        r[i, k, 3] += (h - r[i, k, 3]) / memory
     pull = min(max(r[i, k, 1] + ridge * r[i, k, 0], -limit), limit)
     noise = max(r[i, k, 2] - r[i, k, 1] * r[i, k, 1], zero)
     total = z * pull * pull + noise
     rho = z * pull * pull / total if total > 0 else zero
-    r[i, k, 4] = FIRST_TAU if is_first else (one - rho) * r[i, k, 4] + one
-    curv = r[i, k, 3] + ridge
-    rate = r.dtype.type(math.sqrt(rho)) / curv if curv > 0 else zero
+    if not is_first:
+        r[i, k, 4] = (one - rho) * r[i, k, 4] + one
+    elif h > 0:
+        r[i, k, 4] = FIRST_TAU
+    root = r.dtype.type(math.sqrt(rho))
+    curv = max(r[i, k, 3] + ridge, (h + ridge) * root)
+    rate = root / curv if curv > 0 else zero
     moved = r[i, k, 0] - rate * g
     if math.isfinite(moved):
         r[i, k, 0] = moved
@@ -129,7 +134,7 @@ def linear(
     largest = real(LARGEST_F32 if is_single else LARGEST_F64)
     score, slope, curv = np.zeros((3, n_outputs))
     row_sum = np.zeros(n_outputs, records.dtype)
-    pools = np.zeros((d + 1 if batch_size > 1 else 0, n_outputs, 4), records.dtype)
+    pools = np.zeros((d + 1 if batch_size > 1 else 0, n_outputs, 5), records.dtype)
     for sample in range(order.size):
         row = order[sample]
         begin = row * d if indptr is None else indptr[row]
@@ -145,6 +150,9 @@ def linear(
             for k in range(n_outputs):
                 if lazy is not None:
                     catch_up(records, lazy, i, k, sample)
+                square, count = records[i, k, 5], records[i, k, 6]
+                if x * x > square and square > 0:
+                    records[i, k, 0] *= real(math.sqrt(square / (square + x * x) * ((count + one) / count)))
                 score[k] += x * records[i, k, 0]
                 if records[i, k, 6] < max_count:
                     records[i, k, 6] += one
@@ -161,8 +169,7 @@ def linear(
         else:
             value, slope[0], curv[0] = loss_at(loss, score[0], y[row], epsilon, totals[1])
         totals[2] += weights[row] * value
-        totals[3] += 1 if slope[0] != 0 and weights[row] != 0 else 0
-        penalty = alpha * totals[0] * (totals[0] / max(totals[3], 1))
+        penalty = alpha * totals[0]
 
         for e in range(begin, end):
             x = one if e == stop else data[e]
@@ -170,12 +177,12 @@ def linear(
                 continue
             i = d if e == stop else e - begin if indices is None else indices[e]
             for k in range(n_outputs):
-                if slope[k] == 0 or weights[row] == 0:
+                if weights[row] == 0:
                     continue
                 scale = real(math.sqrt(records[i, k, 5] / records[i, k, 6]))
                 g = min(max(real(weights[row] * slope[k]) * x, -largest), largest)
                 h = real(weights[row] * curv[k]) * row_sum[k] * abs(x) * scale
-                h = min(h, largest * largest)
+                h = min(h, largest * largest) if slope[k] != 0 else real(0)
                 if batch_size == 1:
                     ridge = real(0) if i == d else real(penalty) / records[i, k, 6]
                     rate = advance(records, i, k, g, g * g, h, one, ridge, largest)
@@ -186,6 +193,7 @@ def linear(
                     pools[i, k, 1] += g * g
                     pools[i, k, 2] += h
                     pools[i, k, 3] += one
+                    pools[i, k, 4] += one if slope[k] != 0 else real(0)
 
         if batch_size == 1 or ((sample + 1) % batch_size and sample + 1 < order.size):
             continue
@@ -193,7 +201,11 @@ def linear(
             for k in range(n_outputs):
                 z = pools[i, k, 3]
                 if z > 0:
-                    g, g2, h = pools[i, k, 0] / z, pools[i, k, 1] / z, pools[i, k, 2] / z
+                    g, g2, h = (
+                        pools[i, k, 0] / z,
+                        pools[i, k, 1] / z,
+                        pools[i, k, 2] / max(pools[i, k, 4], one),
+                    )
                     ridge = real(0) if i == d else real(penalty / records[i, k, 6])
                     rate = advance(records, i, k, g, g2, h, z, ridge, largest)
                     often = min(records[i, k, 6] / totals[0], 1.0)

@@ -47,7 +47,11 @@ def loss_at(loss: int, z: Any, y: Any, epsilon: float, spread: float) -> tuple[A
     if loss == HUBER:
         return epsilon * (size - epsilon / 2), epsilon * np.sign(residual), epsilon / size
     if loss == INSENSITIVE:
-        return max(size - epsilon, 0), np.sign(residual) * (size > epsilon), 1 / max(size, spread, 1e-300)
+        return (
+            max(size - epsilon, 0),
+            np.sign(residual) * (size > epsilon),
+            1 / max(size, spread) if size > 0 else 1,
+        )
     assert loss == POISSON
     mean = np.exp(min(z, MAX_LOG_MEAN))
     return mean - y * z, mean - y, max(mean, y)
@@ -68,18 +72,14 @@ def signal_share(pull: Any, g_avg: Any, g2_avg: Any, z: Any) -> Any:
     return z * pull * pull / np.where(total > 0, total, 1)
 
 
-def penalty_share(alpha: Any, count: Any, totals: Array) -> Any:
-    """Strength of the penalty over the share of samples that a parameter learns from."""
-    return alpha * totals[0] * (totals[0] / max(totals[3], 1)) / np.maximum(count, 1)
-
-
-def rates(records: Array, ridge: Any, z: Any) -> tuple[Any, Any]:
-    """Rates for a mean over z samples, and rho. A penalty's gradient is ``ridge * theta`` a touch."""
+def rates(records: Array, ridge: Any, h: Any, z: Any) -> tuple[Any, Any]:
+    """Rates for a mean over z samples of curvature h, and rho. A penalty's gradient is ``ridge * theta``."""
     theta, g_avg, g2_avg, h_avg, *_ = np.moveaxis(records, -1, 0)
     largest = 2.0 ** MAX_CURV_EXPONENT[records.dtype.name]
     pull = np.clip(g_avg + ridge * theta, -largest, largest)
     rho = signal_share(pull, g_avg, g2_avg, z)
-    curv = h_avg + ridge
+    own = (h + ridge) * np.sqrt(rho)  # no farther than to the sample's own minimum
+    curv = np.maximum(h_avg + ridge, own)
     return np.where(curv > 0, np.sqrt(rho) / np.where(curv > 0, curv, 1), 0), rho
 
 
@@ -122,7 +122,7 @@ def linear(
     strength = np.full((d + 1, 1), alpha)
     strength[d] = 0  # the intercept is not penalised
     for begin in range(0, len(order), batch_size):
-        pool_g, pool_g2, pool_h, z = np.zeros((4, *records.shape[:2]), real)
+        pool_g, pool_g2, pool_h, with_slope, z = np.zeros((5, *records.shape[:2]), real)
         for sample, row in enumerate(order[begin : begin + batch_size], begin):
             if indptr is None or indices is None:
                 columns, x = np.arange(d), data.reshape(-1, d)[row]
@@ -138,6 +138,10 @@ def linear(
                 catch_up(touched, late, sample)
                 records[columns], lazy[columns] = touched, late
             theta, _, _, _, _, square, count, _ = np.moveaxis(records[columns], -1, 0)
+            is_grown = (x * x > square) & (square > 0)  # an entry larger than all before it together
+            factor = np.sqrt(square / (square + x * x) * ((count + 1) / np.where(is_grown, count, 1)))
+            theta = np.where(is_grown, theta * factor, theta)
+            records[columns, :, 0] = theta
             is_counted = count < max_count
             count = count + is_counted
             square = square + is_counted * x * x
@@ -154,18 +158,18 @@ def linear(
             else:
                 value, slope, curv = loss_at(loss, score[0], float(y[row]), epsilon, totals[1])
             totals[2] += weights[row] * value
-            totals[3] += bool(np.atleast_1d(weights[row] * slope)[0] != 0)
             slope, curv = np.atleast_1d(weights[row] * slope), np.atleast_1d(weights[row] * curv)
 
             with np.errstate(over="ignore"):
                 g = np.clip(slope.astype(real) * x, -largest, largest)
                 # departure: the row sum of the Hessian, not its diagonal
                 h = np.minimum(curv.astype(real) * row_sum * np.abs(x) * scale, largest * largest)
-            is_learnt = slope != 0
-            pool_g[columns] += g * is_learnt
-            pool_g2[columns] += g * g * is_learnt
-            pool_h[columns] += h * is_learnt
-            z[columns] += is_learnt
+            has_slope = slope != 0
+            pool_g[columns] += g
+            pool_g2[columns] += g * g
+            pool_h[columns] += h * has_slope  # else nothing is known of the curvature elsewhere
+            with_slope[columns] += has_slope
+            z[columns] += weights[row] > 0
 
         at = z > 0
         z, touched = z[at], records[at]
@@ -174,10 +178,11 @@ def linear(
         g = pool_g[at] / z
         g_avg += (g - g_avg) / memory
         g2_avg += (pool_g2[at] / z - g2_avg) / memory
-        h_avg += (pool_h[at] / z - h_avg) / memory
-        ridge = penalty_share(np.broadcast_to(strength, at.shape)[at], count, totals).astype(real)
-        rate, rho = rates(touched, ridge, z)
-        tau[:] = np.where(tau > 0, (1 - rho) * tau + 1, FIRST_TAU)
+        h = pool_h[at] / np.maximum(with_slope[at], 1)
+        h_avg += np.where(h > 0, (h - h_avg) / memory, 0)
+        ridge = (np.broadcast_to(strength, at.shape)[at] * totals[0] / count).astype(real)
+        rate, rho = rates(touched, ridge, h, z)
+        tau[:] = np.where(tau > 0, (1 - rho) * tau + 1, np.where(h > 0, FIRST_TAU, 0))
         with np.errstate(over="ignore", invalid="ignore"):
             moved = theta - rate * g
         theta[:] = np.where(np.isfinite(moved), moved, theta)  # a step that would overflow is not taken

@@ -3,7 +3,8 @@
 For a loss ``l(x @ theta, y)`` the Hessian of a sample is ``l'' x x^T``. Its diagonal is no safe curvature
 when many coordinates move at once; the row sum is: for any positive scales s, ``diag(sum_k |H_ik| s_i/s_k)``
 is at least H. With s the root mean square of a feature's entries the model does not depend on the units of
-any feature, and no probe is needed. Everything about a parameter lies in one record of 8 numbers.
+any feature, and no probe is needed. Of losses of a residual the intercept starts as the first target, so
+that the origin of y does not matter either. Everything about a parameter lies in one record of 8 numbers.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from .. import kernels
+from .._config import backend_name
 from .._errors import message
 from .._validation import choice, float_array, integer
 from ..kernels import contract, reference_linear
@@ -33,6 +35,7 @@ LOSSES = {
     "multinomial": contract.MULTINOMIAL,
 }
 MARGIN_LOSSES = ("log_loss", "hinge", "squared_hinge", "modified_huber")
+RESIDUAL_LOSSES = ("squared_error", "huber", "epsilon_insensitive", "absolute_error")
 CHUNK = 2**21  # entries learnt between two looks at Ctrl-C: some tens of milliseconds
 VERSION = 1
 
@@ -89,7 +92,7 @@ class LinearModel:
         average: bool = False,
         batch_size: int = 1,
         dtype: Any = np.float64,
-        backend: str = "auto",
+        backend: str | None = None,
     ) -> None:
         self.loss = choice("loss", loss, LOSSES)
         for name, value in {"alpha": alpha, "epsilon": epsilon}.items():
@@ -109,7 +112,7 @@ class LinearModel:
         # sum of parameters over the window of samples before the one that is under way; samples of both
         self._before = np.zeros(shape) if average else None
         self._windows = np.zeros(2)
-        self._totals = np.zeros(4)
+        self._totals = np.zeros(3)
 
     def learn(
         self,
@@ -151,9 +154,11 @@ class LinearModel:
         if order.size and not 0 <= order.min() <= order.max() < n:
             got = f"{order.min()} to {order.max()}"
             raise ValueError(message("order", f"hold rows 0 to {n - 1}", got, "pass numbers of rows"))
+        if self.loss in RESIDUAL_LOSSES and self.fit_intercept and self._totals[0] == 0 and order.size:
+            self._records[-1, :, 0] = y[order[0]]  # so that an offset of y changes nothing
         if self.alpha > 0 and self._lazy is None:
             self._lazy = np.zeros((*self._records.shape[:2], 2))
-        kernel = kernels.load(self.backend).linear
+        kernel = kernels.load(backend_name(self.backend)).linear
         chunk = max(1, CHUNK * n // max(data.size, 1) // self.batch_size) * self.batch_size
         before, begin = self._totals[2], 0
         while begin < len(order):
@@ -190,8 +195,8 @@ class LinearModel:
     def rates(self) -> NDArray[Any]:
         """Rates, in units of ``coef**2 / loss``; as `coef`, NaN for a feature that was never seen."""
         records = self._records[:-1]
-        ridge = reference_linear.penalty_share(self.alpha, records[..., 6], self._totals)
-        rates, _ = reference_linear.rates(records, ridge.astype(records.dtype), 1)
+        ridge = self.alpha * self._totals[0] / np.maximum(records[..., 6], 1)
+        rates, _ = reference_linear.rates(records, ridge.astype(records.dtype), 0, 1)
         return self._public(np.where(records[..., 4] > 0, rates, np.nan))
 
     def grow(self, n_features: int) -> None:
