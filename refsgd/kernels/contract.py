@@ -217,9 +217,9 @@ class Directions(Protocol):
     Row j counts for block ``(first + j) % k``: ``sums`` (k, d), ``weight``, ``weight2`` and ``spread`` (k,)
     gain ``w (u - c)``, ``w``, ``w**2`` and ``w |u - c|**2``. Where `FAR` allows it for a chunk of rows, with
     T the sum of ``w u`` and W that of ``w`` in a block, the first gains ``T - W c`` and the last
-    ``2 max(W - T @ c, 0)``. All but ``rows`` is float64; ``weights`` None are ones. ``squares`` (n,) holds the
-    squares of the rows if ``chunk`` is 0, which then is all of them; else each chunk begins with its own. It
-    is overwritten.
+    ``2 max(W - T @ c, 0)``. All but ``rows`` is float64; ``weights`` None are ones. ``squares`` (n,) holds
+    the squares of the rows if ``chunk`` is 0, which then is all of them; else each chunk begins with its
+    own. It is overwritten.
 
     True if all squares are in [``least``, ``most``]; else the call ends at once, in the midst of its work.
     """
