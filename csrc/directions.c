@@ -12,10 +12,12 @@
 #include "internal.h"
 
 #define LANES REFSGD_DIRECTION_LANES
-#define TILE REFSGD_TILE
+#define TILE REFSGD_BLOCK
 #define FAR 0.0625
 
-#define ADD_HALF(half)                   \
+/* Unrolled it would be taken apart into scalars. */
+#define ADD_HALF(half)                  \
+    _Pragma("GCC unroll 1")             \
     for (size_t k = 0; k < (half); ++k) \
         lanes[k] += lanes[k + (half)];
 

@@ -21,7 +21,6 @@
 
 #define REFSGD_UNFIT 1            /* status: a row is not of a length that was asked for */
 #define REFSGD_DIRECTION_LANES 32 /* partial sums of statistics of directions */
-#define REFSGD_TILE 2048          /* columns that are added at a time */
 #define REFSGD_MAX_BLOCKS 20
 
 const char *refsgd_instruction_set(void);

@@ -115,8 +115,8 @@ class DirectionStats:
         zero : {"raise", "drop"}
             What to do about rows that are zero and so have no direction: refuse them, or drop and count them.
         assume_unit : bool
-            Rows are unit vectors but for rounding, 1e-12 in float64 and 1e-5 in float32: they are checked, and
-            not divided by their lengths.
+            Rows are unit vectors but for rounding, 1e-12 in float64 and 1e-5 in float32. That is checked, and
+            they are not divided by their lengths.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class DirectionStats:
             self._take_in_checked(rows, weights, zero, assume_unit)
 
     def _take_in_chunks(self, rows: NDArray[Any], w: Floats | None, is_unit: bool) -> bool:
-        """Add rows in one pass, if there are chunks of them to do so and all fit; else nothing has changed."""
+        """Add many rows in one pass; False if these are few or one does not fit, and nothing has changed."""
         chunk = chunk_rows(rows.itemsize * self.dim, self.n_blocks)
         if len(rows) <= chunk or len(rows) < MANY * self.n_blocks:
             return False
@@ -174,7 +174,12 @@ class DirectionStats:
         elif len(rows):
             if not is_unit:
                 rows, square = within_range(rows, square)
-            self._add(rows, square, w, is_unit)
+            cut = (
+                self.n_blocks if self.n == 0 else 0
+            )  # what these show lets the kernel be quick with the rest
+            for part in (slice(cut), slice(cut, None)):
+                if len(rows[part]):
+                    self._add(rows[part], square[part], None if w is None else w[part], is_unit)
         self.n_zero += len(is_kept) - rows.shape[0]
 
     def _add(
@@ -186,7 +191,7 @@ class DirectionStats:
         chunk: int = 0,
         bounds: tuple[float, float] = (0.0, np.inf),
     ) -> bool:
-        """Add rows by the kernel; False if the square of one is out of bounds, the state then being half way."""
+        """Add rows by the kernel; False if a square is out of bounds, and the state is half way then."""
         if self.n == 0:
             with np.errstate(divide="ignore", invalid="ignore"):
                 self._reference[:] = rows[0] * (1.0 if is_unit else 1.0 / np.sqrt(squares(rows[:1])))
@@ -406,5 +411,5 @@ def chunk_rows(row_bytes: int, n_blocks: int) -> int:
     """How many rows stay in the second cache between their lengths and their sums, or in the third where they
     are long, some of each block; beyond any number where not even these do, so that all are read twice."""
     round_ = 4 * n_blocks
-    chunk = max(1, 2**18 // (round_ * row_bytes)) * round_
+    chunk = max(1, 2**19 // (round_ * row_bytes)) * round_
     return chunk if chunk * row_bytes <= 2**23 else sys.maxsize

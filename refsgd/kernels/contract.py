@@ -33,9 +33,8 @@ LOG, HINGE, SQUARED_HINGE, MODIFIED_HUBER, SQUARED, HUBER, INSENSITIVE, POISSON 
 #: that its second sample, seen from where it is now, counts for more than the first.
 FIRST_TAU = 1.5
 
-#: Statistics of directions are summed over tiles of `TILE` columns, each in `DIRECTION_LANES` partial sums.
+#: Partial sums of a block of columns in statistics of directions.
 DIRECTION_LANES = 32
-TILE = 2048
 
 #: Rows may be summed up without their reference while the spread before them, by the weight with them, is
 #: at least this: what cancels costs 1/FAR roundings.
@@ -204,8 +203,9 @@ class Linear(Protocol):
 class Squares(Protocol):
     """Sum of squares (n,) of each row of ``rows`` (n, d), in float64.
 
-    Tiles are added in order. In a tile, interleaved partial sums are added halves to halves; what is left of
-    it is taken in pieces of 16, 8, 4, 2 and 1 columns, of which the sums, so taken too, are added in order.
+    Blocks of `BLOCK` columns are added in order. In each, `DIRECTION_LANES` interleaved partial sums are added
+    halves to halves; what is left is taken in pieces of 16, 8, 4, 2 and 1 columns, of which the sums, so
+    taken too, are added in order.
     """
 
     def __call__(self, rows: Array, squares: Array) -> None: ...

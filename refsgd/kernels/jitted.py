@@ -24,7 +24,6 @@ from .contract import (
     MODIFIED_HUBER,
     SQUARED,
     SQUARED_HINGE,
-    TILE,
     WIDEN,
     Array,
     Kernels,
@@ -388,7 +387,7 @@ def linear(
 
 @jit
 def tile_sum(values: Array, lanes: Array) -> float:
-    """The sum of a tile, in the order that the contract lays down. ``lanes`` is overwritten."""
+    """The sum over at most a block of columns, in the order that the contract lays down. ``lanes`` is overwritten."""
     total, begin, size = 0.0, 0, DIRECTION_LANES
     while size > 0:
         whole = (values.size - begin) // size * size
@@ -411,11 +410,11 @@ def tile_sum(values: Array, lanes: Array) -> float:
 @jit
 def square_rows(rows: Array, squares: Array) -> None:
     n, d = rows.shape
-    values, lanes = np.empty(min(d, TILE)), np.empty(DIRECTION_LANES)
+    values, lanes = np.empty(min(d, BLOCK)), np.empty(DIRECTION_LANES)
     for j in range(n):
         total = 0.0
-        for begin in range(0, d, TILE):
-            size = min(d - begin, TILE)
+        for begin in range(0, d, BLOCK):
+            size = min(d - begin, BLOCK)
             for i in range(size):
                 x = np.float64(rows[j, begin + i])
                 values[i] = x * x
@@ -429,8 +428,8 @@ def add_near(  # type: ignore[no-untyped-def]
 ):
     n, d = rows.shape
     k = sums.shape[0]
-    for begin in range(0, d, TILE):
-        size = min(d - begin, TILE)
+    for begin in range(0, d, BLOCK):
+        size = min(d - begin, BLOCK)
         for b in range(min(k, n)):
             block = (first + b) % k
             for j in range(b, n, k):
@@ -447,8 +446,8 @@ def add_far(  # type: ignore[no-untyped-def]
 ):
     n, d = rows.shape
     k = sums.shape[0]
-    for begin in range(0, d, TILE):
-        size = min(d - begin, TILE)
+    for begin in range(0, d, BLOCK):
+        size = min(d - begin, BLOCK)
         for b in range(min(k, n)):
             block = (first + b) % k
             values[:size] = 0
@@ -468,7 +467,7 @@ def add_directions(  # type: ignore[no-untyped-def]
 ):
     n, d = rows.shape
     k = sums.shape[0]
-    values, lanes = np.empty(min(d, TILE)), np.empty(DIRECTION_LANES)
+    values, lanes = np.empty(min(d, BLOCK)), np.empty(DIRECTION_LANES)
     step = chunk if chunk > 0 else max(n, 1)
     for begin in range(0, n, step):
         end = min(begin + step, n)

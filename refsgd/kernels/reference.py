@@ -31,7 +31,6 @@ from .contract import (
     POISSON,
     SQUARED,
     SQUARED_HINGE,
-    TILE,
     WIDEN,
     Array,
     Kernels,
@@ -335,7 +334,7 @@ def linear(
 
 
 def tile_sum(values: Array) -> Any:
-    """The sum of a tile, in the order that the contract lays down."""
+    """The sum over at most a block of columns, in the order that the contract lays down."""
     whole = values.size // DIRECTION_LANES * DIRECTION_LANES
     lanes = np.add.accumulate(values[:whole].reshape(-1, DIRECTION_LANES), axis=0)[-1:].ravel()
     pieces, at = [lanes], whole
@@ -352,7 +351,7 @@ def tile_sum(values: Array) -> Any:
 
 
 def tiles(d: int) -> list[slice]:
-    return [slice(i, min(i + TILE, d)) for i in range(0, d, TILE)]
+    return [slice(i, min(i + BLOCK, d)) for i in range(0, d, BLOCK)]
 
 
 @np.errstate(over="ignore", invalid="ignore")
