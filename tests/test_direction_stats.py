@@ -316,7 +316,7 @@ def test_unit_rows_need_no_lengths(dtype, monkeypatch):
     [
         (
             0.0,
-            r"2 of 200 rows of rows are not unit vectors \(first: row 17, norm 0\); drop them or leave out",
+            r"2 of 200 rows of rows are not unit vectors \(first: row 17, norm 0\); drop them or",
         ),
         (0.5, "2 of 200 rows of rows are not unit vectors .*norm 0.5"),
         (1.0 + 1e-9, "2 of 200 rows of rows are not unit vectors"),

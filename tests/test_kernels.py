@@ -464,7 +464,8 @@ def directions_of(
     rows = rng.normal(size=(n, d)) + 0.3
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True) if is_unit else rows).astype(dtype)
     weights = rng.uniform(0.5, 2, n) if weighted else None
-    reference = rng.normal(size=d) / math.sqrt(d)
+    reference = rng.normal(size=d)
+    reference /= np.linalg.norm(reference)
     squares, given = np.full(n, SUM_SENTINEL), np.empty(n)
     kernels.load(name).squares(rows, squares)
     outputs = [rng.normal(size=(k, d)), *rng.uniform(1, 2, (2, k)), np.full(k, 100.0 * n * is_far)]

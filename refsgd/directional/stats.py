@@ -174,9 +174,7 @@ class DirectionStats:
         elif len(rows):
             if not is_unit:
                 rows, square = within_range(rows, square)
-            cut = (
-                self.n_blocks if self.n == 0 else 0
-            )  # what these show lets the kernel be quick with the rest
+            cut = self.n_blocks if self.n == 0 else 0  # these let the kernel be quick with the rest
             for part in (slice(cut), slice(cut, None)):
                 if len(rows[part]):
                     self._add(rows[part], square[part], None if w is None else w[part], is_unit)

@@ -203,9 +203,9 @@ class Linear(Protocol):
 class Squares(Protocol):
     """Sum of squares (n,) of each row of ``rows`` (n, d), in float64.
 
-    Blocks of `BLOCK` columns are added in order. In each, `DIRECTION_LANES` interleaved partial sums are added
-    halves to halves; what is left is taken in pieces of 16, 8, 4, 2 and 1 columns, of which the sums, so
-    taken too, are added in order.
+    Blocks of `BLOCK` columns are added in order. In each, `DIRECTION_LANES` interleaved partial sums are
+    added halves to halves; what is left is taken in pieces of 16, 8, 4, 2 and 1 columns, of which the sums,
+    so taken too, are added in order.
     """
 
     def __call__(self, rows: Array, squares: Array) -> None: ...

@@ -387,7 +387,7 @@ def linear(
 
 @jit
 def tile_sum(values: Array, lanes: Array) -> float:
-    """The sum over at most a block of columns, in the order that the contract lays down. ``lanes`` is overwritten."""
+    """The sum over a block of columns, in the order of the contract. ``lanes`` is overwritten."""
     total, begin, size = 0.0, 0, DIRECTION_LANES
     while size > 0:
         whole = (values.size - begin) // size * size

@@ -334,7 +334,7 @@ def linear(
 
 
 def tile_sum(values: Array) -> Any:
-    """The sum over at most a block of columns, in the order that the contract lays down."""
+    """The sum over a block of columns, in the order that the contract lays down."""
     whole = values.size // DIRECTION_LANES * DIRECTION_LANES
     lanes = np.add.accumulate(values[:whole].reshape(-1, DIRECTION_LANES), axis=0)[-1:].ravel()
     pieces, at = [lanes], whole
