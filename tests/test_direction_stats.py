@@ -307,7 +307,7 @@ def test_unit_rows_need_no_lengths(dtype, monkeypatch):
         found = DirectionStats(40)
         found.update(rows, assume_unit=True)
         # lengths are off 1 by rounding in the dtype, on which Q depends to second order beside its own size
-        assert found.one_minus_r == pytest.approx(plain.one_minus_r, rel=10 * np.finfo(dtype).eps)
+        assert found.one_minus_r == pytest.approx(plain.one_minus_r, rel=10 * float(np.finfo(dtype).eps))
 
 
 @pytest.mark.parametrize("size", [1000, 60], ids=["at once", "chunks"])
