@@ -96,6 +96,14 @@ def within_range(rows: NDArray[Any], square: Floats) -> tuple[NDArray[Any], Floa
     return rows, square
 
 
+def chunk_rows(row_bytes: int, n_blocks: int) -> int:
+    """How many rows stay in the second cache between their lengths and their sums, or in the third where they
+    are long, some of each block; beyond any number where not even these do, so that all are read twice."""
+    round_ = 4 * n_blocks
+    chunk = max(1, 2**19 // (round_ * row_bytes)) * round_
+    return chunk if chunk * row_bytes <= 2**23 else sys.maxsize
+
+
 def check_unit(name: str, square: Floats, tolerance: float, remedy: str) -> None:
     """Refuse rows whose length, of which the square is given, is not 1."""
     length = np.sqrt(square)

@@ -10,7 +10,6 @@ sign-flip test are made from.
 from __future__ import annotations
 
 import copy
-import sys
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +26,7 @@ from .rows import (
     MOST,
     check_unit,
     checked_rows,
+    chunk_rows,
     entry_rows,
     is_sparse,
     largest,
@@ -403,11 +403,3 @@ class DirectionStats:
     def _need_rows(self, least: int) -> None:
         if self.n < least:
             raise ValueError(message("n", f"be at least {least}", self.n, "update with more rows"))
-
-
-def chunk_rows(row_bytes: int, n_blocks: int) -> int:
-    """How many rows stay in the second cache between their lengths and their sums, or in the third where they
-    are long, some of each block; beyond any number where not even these do, so that all are read twice."""
-    round_ = 4 * n_blocks
-    chunk = max(1, 2**19 // (round_ * row_bytes)) * round_
-    return chunk if chunk * row_bytes <= 2**23 else sys.maxsize
