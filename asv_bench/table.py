@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from benchmarks import DTYPES, Problem, backend
+from benchmarks.bench_directions import DIMS, DirectionsProblem
 from benchmarks.bench_import import import_medians
 from benchmarks.bench_moments import MomentsProblem
 from ratios import interleaved, medians
@@ -165,15 +166,16 @@ def imports(rounds: int) -> Iterator[Row]:
 
 
 def directions(dims: list[int]) -> Iterator[Row]:
-    rng = np.random.default_rng(0)
-    for dtype in DTYPES:
-        for dim in dims:
-            rows = rng.standard_normal((64, dim), dtype)
-            stats = refsgd.DirectionStats(dim)
-            stats.update(rows)
-            claim = f"DirectionStats.update, 64 rows {dtype} d={size(dim)}: X.sum()"
-            yield versus(claim, lambda s=stats, x=rows: s.update(x), rows.sum)
-    r = rng.uniform(size=10_000)
+    for is_unit in (False, True):
+        for dtype in DTYPES:
+            for dim in dims:
+                problem = DirectionsProblem(dim, dtype, is_unit)
+                claim = f"DirectionStats{' of unit rows' if is_unit else ''} {dtype} d={size(dim)}: X.sum()"
+                bar = 3.0 if dim <= 32 else 1.25 if dim <= 4_000 else 2.0 if dim <= 100_000 else 2.3
+                bar = min(bar, 1.3) if is_unit and dim > 32 else bar
+                bars = ("<= 3", "") if dim == 32 else ("<=", f"({bar:g})")
+                yield versus(claim, problem.update, problem.read, *bars)
+    r = np.random.default_rng(0).uniform(size=10_000)
     for dim in (10, 1_000, 1_000_000):
         times = medians({"solve": lambda d=dim: refsgd.vmf.concentration(r, d)})
         yield Row(f"vmf.concentration, one of 10,000, d={size(dim)}", times["solve"] / r.size)
@@ -218,7 +220,7 @@ def rows(quick: bool) -> Iterator[Row]:
         "C moments": moments([100_000] if quick else [100_000, 1_000_000]),
         "overhead": overhead(),
         "import": imports(5 if quick else 9),
-        "directions": directions([10_000] if quick else [10_000, 1_000_000]),
+        "directions": directions([32, 300, 4_000] if quick else DIMS),
         "torch fused Adam": fused_adam([1_000, 10_000, 100_000, 1_000_000, *large]),
     }
     for name, group in groups.items():

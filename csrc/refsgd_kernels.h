@@ -20,6 +20,10 @@
 #define REFSGD_FAITHFUL_FD 1
 #define REFSGD_FAITHFUL_BBPROP 2
 
+#define REFSGD_UNFIT 1            /* status: a row is not of a length that was asked for */
+#define REFSGD_DIRECTION_LANES 32 /* partial sums of statistics of directions */
+#define REFSGD_MAX_BLOCKS 20
+
 const char *refsgd_instruction_set(void);
 int refsgd_has_openmp(void);
 
@@ -82,6 +86,21 @@ int refsgd_linear_f64(double *records, double *lazy, size_t d, size_t n_outputs,
                       const int32_t *narrow, const int64_t *wide, const double *data, const double *y,
                       const double *weights, const int64_t *order, size_t n, size_t batch_size, int loss,
                       double epsilon, double alpha, int has_intercept, double *totals);
+
+/* sum of squares of each row */
+int refsgd_squares_f32(const float *rows, size_t n, size_t d, double *squares);
+int refsgd_squares_f64(const double *rows, size_t n, size_t d, double *squares);
+
+/* add directions of rows to sums (k, d), weight, weight2 and spread (k,): see kernels/contract.py; weights NULL:
+ * all 1; chunk 0: the squares are given; REFSGD_UNFIT where a square is not in [least, most] */
+int refsgd_directions_f32(const float *rows, size_t n, size_t d, const double *weights, double *squares,
+                          double least, double most, int is_unit, size_t chunk, size_t first,
+                          const double *reference, size_t k, double *sums, double *weight, double *weight2,
+                          double *spread);
+int refsgd_directions_f64(const double *rows, size_t n, size_t d, const double *weights, double *squares,
+                          double least, double most, int is_unit, size_t chunk, size_t first,
+                          const double *reference, size_t k, double *sums, double *weight, double *weight2,
+                          double *spread);
 
 /* the roof: in place, as many streams as step_fd online (2 reads, 6 updates), trivial arithmetic */
 int refsgd_twin_f32(float *state, size_t width, size_t d, const float *grad, const float *probe_grad,

@@ -5,8 +5,9 @@ import oracles_directional as oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import special
+from scipy import sparse, special
 
+import refsgd
 from refsgd.directional import DirectionStats, stats
 
 
@@ -19,6 +20,12 @@ def of(rows, weights=None, n_blocks=16):
     result = DirectionStats(rows.shape[-1], n_blocks)
     result.update(rows, weights)
     return result
+
+
+def in_chunks_of(monkeypatch, size):
+    """Few rows are then taken in by chunks as many are."""
+    monkeypatch.setattr(stats, "chunk_rows", lambda *_: size)
+    monkeypatch.setattr(stats, "MANY", 0)
 
 
 def assert_same_state(a, b, rtol=0.0):
@@ -55,7 +62,8 @@ def test_equal_rows_have_no_spread():
     assert found.one_minus_r == 0.0
     assert found.concentration("unbiased") == found.concentration("mle") == np.inf
     assert found.interval() == (np.inf, np.inf)
-    np.testing.assert_array_equal(found.mean_direction, [0.6, -0.8])
+    # times the reciprocal of the length: one rounding more than a division
+    np.testing.assert_allclose(found.mean_direction, [0.6, -0.8], rtol=0, atol=1.2e-16)
 
 
 @settings(deadline=None)
@@ -109,7 +117,7 @@ def test_chunks_do_not_change_the_result(monkeypatch, chunk):
     rows[[0, 3, 77, 199]] = 0.0
     kept = rows.any(axis=1)
     whole = of(rows[kept], weights[kept])
-    monkeypatch.setattr(stats, "CHUNK", chunk)
+    in_chunks_of(monkeypatch, chunk)
     parts = DirectionStats(4)
     parts.update(rows, weights, zero="drop")
     assert parts.n_zero == 4
@@ -228,7 +236,7 @@ ROWS = sample(100, 3)[0]
     ],
 )
 def test_refused_rows_leave_no_trace(monkeypatch, arguments, error, match):
-    monkeypatch.setattr(stats, "CHUNK", 30)
+    in_chunks_of(monkeypatch, 30)
     found = of(sample(8, 3, seed=1)[0])
     before = found.state_dict()
     with pytest.raises(error, match=match):
@@ -280,3 +288,126 @@ def test_too_few_rows_are_counted(call, n, least):
 def test_what_does_not_fit_is_named(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+# unit rows, CSR rows, backends
+
+
+def unit_rows_of(n, dim, seed=0):
+    rows = sample(n, dim, seed)[0]
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_unit_rows_need_no_lengths(dtype, monkeypatch):
+    rows = unit_rows_of(200, 40).astype(dtype)
+    plain = of(rows)
+    for size in (1000, 60):  # at once, and in chunks
+        in_chunks_of(monkeypatch, size)
+        found = DirectionStats(40)
+        found.update(rows, assume_unit=True)
+        # lengths are off 1 by rounding in the dtype, on which Q depends to second order beside its own size
+        assert found.one_minus_r == pytest.approx(plain.one_minus_r, rel=10 * float(np.finfo(dtype).eps))
+
+
+@pytest.mark.parametrize("size", [1000, 60], ids=["at once", "chunks"])
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        (
+            0.0,
+            r"rows must hold unit vectors, got 2 of 200 that are not \(first: row 17, norm 0\); drop them or",
+        ),
+        (0.5, "rows must hold unit vectors, got 2 of 200 that are not .*norm 0.5"),
+        (1.0 + 1e-9, "rows must hold unit vectors, got 2 of 200 that are not"),
+        (np.nan, "rows must be finite, got 2 of 200 bad rows"),
+        (np.inf, "rows must be finite, got 2 of 200 bad rows"),
+    ],
+)
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_rows_that_are_no_unit_vectors_leave_no_trace(form, value, match, size, monkeypatch):
+    rows, found = unit_rows_of(200, 3), of(sample(8, 3, seed=1)[0])
+    rows[[17, 150]] = np.eye(3)[0] * value if np.isfinite(value) else value
+    before = found.state_dict()
+    in_chunks_of(monkeypatch, size)
+    with pytest.raises(ValueError, match=match):
+        found.update(form(rows), assume_unit=True)
+    np.testing.assert_equal(found.state_dict(), before)
+
+
+def test_zero_rows_are_dropped_from_unit_rows():
+    rows = unit_rows_of(20, 3)
+    with_zeros = np.insert(rows, [0, 5, 5], 0.0, axis=0)
+    found = DirectionStats(3)
+    found.update(with_zeros, zero="drop", assume_unit=True)
+    assert (found.n, found.n_zero) == (20, 3)
+    found.n_zero = 0
+    assert_same_state(of(rows), found, rtol=1e-14)
+
+
+@pytest.mark.parametrize("noise", [1.0, 1e-6])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("form", [sparse.csr_array, sparse.csr_matrix, sparse.coo_array])
+def test_sparse_rows_count_as_dense_ones(form, index, weighted, noise):
+    rng = np.random.default_rng(2)
+    held = rng.random((50, 30)) < 0.4
+    held[:, 0] = True
+    held = held if noise == 1.0 else held[:1]
+    rows = np.where(held, rng.normal(size=30) + noise * rng.normal(size=(50, 30)), 0.0)
+    weights = rng.uniform(0.5, 2.0, 50) if weighted else None
+    csr = form(rows)
+    if csr.format == "csr":
+        csr.indices, csr.indptr = csr.indices.astype(index), csr.indptr.astype(index)
+    found, dense = of(csr[:0] if csr.format == "csr" else csr.tocsr()[:0]), of(rows, weights)
+    found.update(csr, weights)
+    assert found.one_minus_r == pytest.approx(dense.one_minus_r, rel=1e-15 / noise)
+    assert found.interval() == pytest.approx(dense.interval(), rel=1e-14 / noise)
+    half = of(rows[:25], None if weights is None else weights[:25])
+    half.update(csr.tocsr()[25:], None if weights is None else weights[25:])
+    assert_same_state(dense, half, rtol=1e-14)
+
+
+def test_sparse_rows_with_duplicates_and_extreme_lengths():
+    data, columns = [1e300, 1e300, 3e-310, 4e-310], [0, 0, 1, 2]
+    rows = sparse.csr_array((data, columns, [0, 2, 4]), shape=(2, 5))
+    found = of(rows)
+    np.testing.assert_allclose(found.mean_direction, np.array([1, 0.6, 0.8, 0, 0]) / 2**0.5, atol=1e-12)
+    assert rows.nnz == 4  # what was given is as it was
+    with pytest.raises(ValueError, match=r"have a direction, got 1 of 3 bad rows \(first: row 1\)"):
+        found.update(sparse.csr_array(np.eye(3, 5)[[0, 1, 2]] * [[1], [0], [1]]))
+    assert found.n == 2
+
+
+@pytest.mark.parametrize("power", [-1010, -600, 600, 1010])
+def test_lengths_of_a_few_rows_among_many_do_not_matter(power, monkeypatch):
+    rows = sample(200, 4)[0]
+    odd = rows.copy()
+    odd[[3, 100]] = np.ldexp(odd[[3, 100]], power)
+    in_chunks_of(monkeypatch, 48)
+    assert_same_state(of(rows), of(odd), rtol=1e-14)
+
+
+def test_statistics_are_the_same_to_the_last_bit_in_every_backend(backend):
+    rows, weights = sample(300, 70)
+
+    def found(name):
+        refsgd.use_backend(name)
+        try:
+            result = of(rows.astype(np.float32), weights)
+            result.update(rows)
+            return result
+        finally:
+            refsgd.use_backend(None)
+
+    assert_same_state(found("numpy"), found(backend))
+
+
+def test_tight_rows_after_spread_ones_are_still_told_apart():
+    # Sums without the reference are taken only while their rounding is small beside the spread before.
+    rng = np.random.default_rng(0)
+    spread, tight = rng.normal(size=(3, 20)), np.ones(20) + 1e-9 * rng.normal(size=(3000, 20))
+    found = of(spread)
+    found.update(tight)
+    _, one_minus_r = oracle.lengths(np.vstack([spread, tight]), np.ones(3003))
+    assert found.one_minus_r == pytest.approx(one_minus_r, rel=2e-14)  # 16 roundings, and those of sums

@@ -452,6 +452,63 @@ def test_run_has_the_same_bits_in_every_backend(backend: str, dtype: str) -> Non
     assert_same_bits(run(backend), run("numpy"), "state")
 
 
+# Statistics of directions
+
+
+@functools.cache
+def directions_of(
+    name: str, dtype: str, n: int, d: int, weighted: bool, is_unit: bool, chunk: int, is_far: bool
+) -> list[Array]:
+    """What a backend makes of random rows: squares, block sums, weights, squared weights, spreads."""
+    rng, k = np.random.default_rng([n, d]), 5
+    rows = rng.normal(size=(n, d)) + 0.3
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True) if is_unit else rows).astype(dtype)
+    weights = rng.uniform(0.5, 2, n) if weighted else None
+    reference = rng.normal(size=d)
+    reference /= np.linalg.norm(reference)
+    squares, given = np.full(n, SUM_SENTINEL), np.empty(n)
+    kernels.load(name).squares(rows, squares)
+    outputs = [rng.normal(size=(k, d)), *rng.uniform(1, 2, (2, k)), np.full(k, 100.0 * n * is_far)]
+    given[:] = squares if chunk == 0 else np.nan
+    arguments = weights, given, 1e-300, 1e300, is_unit, chunk, 3, reference, *outputs
+    assert kernels.load(name).directions(rows, *arguments)
+    return [squares, *outputs]
+
+
+@each_dtype
+@pytest.mark.parametrize("d", [1, 8, 31, 33, 63, BLOCK, BLOCK + 47])
+@pytest.mark.parametrize(("n", "chunk"), [(1, 0), (23, 0), (23, 7), (23, 23)])
+@pytest.mark.parametrize("is_far", [False, True], ids=["near", "far"])
+def test_directions_have_the_bits_of_the_reference(
+    backend: str, dtype: str, n: int, d: int, chunk: int, is_far: bool
+) -> None:
+    for flags in ((False, False), (True, False), (True, True)):
+        want = directions_of("numpy", dtype, n, d, *flags, chunk, is_far)
+        got = directions_of(backend, dtype, n, d, *flags, chunk, is_far)
+        for number, (a, b) in enumerate(zip(got, want, strict=True)):
+            assert_same_bits(a, b, f"output {number}")
+
+
+@each_dtype
+def test_far_and_near_sums_are_the_same_but_for_rounding(backend: str, dtype: str) -> None:
+    near, far = (directions_of(backend, dtype, 23, 63, True, False, 0, is_far) for is_far in (False, True))
+    np.testing.assert_allclose(far[1], near[1], rtol=0, atol=1e-14)  # 5 rows of entries below 1
+    # the difference of 2 W and of twice a sum, both below 30, beside the spread of 2300 before
+    np.testing.assert_allclose(far[4] - 2300, near[4], rtol=0, atol=1e-11)
+
+
+@each_dtype
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, 3.0])
+@pytest.mark.parametrize("row", [0, 9, 22])
+def test_unfit_rows_are_reported(backend: str, dtype: str, bad: float, row: int) -> None:
+    rows, totals = np.eye(23, 40, dtype=dtype), np.zeros((3, 4))
+    one, squares, sums = kernels.load(backend), np.empty(23), np.zeros((4, 40))
+    for is_fit in (True, False):
+        arguments = None, squares, 0.9, 1.1, True, 8, 0, np.eye(40)[0], sums, *totals
+        assert one.directions(rows, *arguments) is is_fit
+        rows[row, row] = bad
+
+
 # Single values, where the answer is known
 
 

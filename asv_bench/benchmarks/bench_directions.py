@@ -1,57 +1,65 @@
-"""Statistics of directions: streaming rows in, and solving for concentrations."""
+"""Statistics of directions: streaming rows in, as a ratio to reading them. Functions are in bench_vmf.py."""
 
 from __future__ import annotations
 
 import numpy as np
-from ratios import medians
+from ratios import interleaved
 
 import refsgd
 
 from . import DTYPES
 
+DIMS = [8, 32, 300, 4_000, 100_000, 1_000_000]
+
+
+class DirectionsProblem:
+    """Some 4 million entries, at least 64 rows, and statistics that have seen such rows before."""
+
+    def __init__(self, dim: int, dtype: str, is_unit: bool = False, is_tight: bool = False) -> None:
+        rows = np.random.default_rng(0).standard_normal((max(64, 4_000_000 // dim), dim), dtype)
+        if is_tight:
+            rows *= rows.dtype.type(1e-3)
+            rows += 1
+        if is_unit:
+            for row in rows:
+                row /= np.linalg.norm(row.astype(float))
+        self.rows, self.is_unit = rows, is_unit
+        self.stats = refsgd.DirectionStats(dim)
+        self.update()
+
+    def update(self) -> None:
+        self.stats.update(self.rows, assume_unit=self.is_unit)
+
+    def read(self) -> float:
+        """The roof: each entry is read once."""
+        return float(self.rows.sum())
+
 
 class Directions:
-    """Rows (64, dim) into `refsgd.DirectionStats`."""
+    """Rows of any length, and unit ones that are only checked to be so."""
 
-    params = ([1_000, 100_000, 1_000_000], DTYPES)
-    param_names = ("dim", "dtype")
+    params = (DIMS, DTYPES, ["any", "unit"])
+    param_names = ("dim", "dtype", "length")
     timeout = 300
 
-    def setup(self, dim: int, dtype: str) -> None:
-        self.rows = np.random.default_rng(0).standard_normal((64, dim), dtype)
-        self.stats = refsgd.DirectionStats(dim)
-        self.stats.update(self.rows)
+    def setup(self, dim: int, dtype: str, length: str) -> None:
+        self.problem = DirectionsProblem(dim, dtype, length == "unit")
 
     def time_update(self, *_: object) -> None:
-        self.stats.update(self.rows)
+        self.problem.update()
 
     def peakmem_update(self, *_: object) -> None:
-        self.stats.update(self.rows)
+        self.problem.update()
 
-    def track_share_of_roof(self, *_: object) -> float:
-        times = medians({"update": lambda: self.stats.update(self.rows), "read": self.rows.sum})
-        return times["read"] / times["update"]
+    def track_ratio_to_sum(self, *_: object) -> float:
+        times = interleaved({"update": self.problem.update, "read": self.problem.read})
+        return float(np.median(times["update"] / times["read"]))
 
-    track_share_of_roof.unit = "read time / update time"  # type: ignore[attr-defined]
+    track_ratio_to_sum.unit = "update time / X.sum() time"  # type: ignore[attr-defined]
 
 
-class Concentration:
-    """10,000 concentrations at once, and the largest relative error of a round trip."""
+class TightDirections(Directions):
+    """Rows that are nearly equal, for which sums take more operations."""
 
-    params = ([2, 10, 100, 1_000, 1_000_000],)
-    param_names = ("dim",)
-
-    def setup(self, dim: int) -> None:
-        self.r = np.random.default_rng(0).uniform(size=10_000)
-
-    def time_concentration(self, dim: int) -> None:
-        refsgd.vmf.concentration(self.r, dim)
-
-    def time_mean_resultant_length(self, dim: int) -> None:
-        refsgd.vmf.mean_resultant_length(dim * self.r, dim)
-
-    def track_round_trip(self, dim: int) -> float:
-        again = refsgd.vmf.mean_resultant_length(refsgd.vmf.concentration(self.r, dim), dim)
-        return float((np.abs(again - self.r) / np.spacing(self.r)).max())
-
-    track_round_trip.unit = "ulp"  # type: ignore[attr-defined]
+    def setup(self, dim: int, dtype: str, length: str) -> None:
+        self.problem = DirectionsProblem(dim, dtype, length == "unit", is_tight=True)

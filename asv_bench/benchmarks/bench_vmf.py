@@ -36,6 +36,12 @@ class Functions:
     def time_log_h(self, _: str, dim: int) -> None:
         refsgd.vmf.log_h(self.kappa, dim)
 
+    def track_round_trip(self, _: str, dim: int) -> float:
+        again = refsgd.vmf.mean_resultant_length(refsgd.vmf.concentration(self.r, dim), dim)
+        return float((np.abs(again - self.r) / np.spacing(self.r)).max())
+
+    track_round_trip.unit = "largest error, ulp"  # type: ignore[attr-defined]
+
     def track_nanoseconds_a_concentration(self, _: str, dim: int) -> float:
         return 1e9 * medians({"solve": lambda: refsgd.vmf.concentration(self.r, dim)})["solve"] / self.r.size
 

@@ -6,17 +6,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 from .._errors import message
 from .._validation import choice, float_array, integer, real_number
 from . import estimators, vmf
 from .bessel import Floats, checked, ratio
-from .stats import CHUNK, DirectionStats, Estimator
+from .rows import CHUNK, check_unit, checked_rows, squares
+from .stats import DirectionStats, Estimator
 
 UNIT_TOLERANCE = 1e-5  # of a length: scipy's, and enough for rows that were normalised in float32
 
@@ -111,7 +111,7 @@ class VonMisesFisher:
         Parameters
         ----------
         rows : (n, d) array_like of float32 or float64, or scipy.sparse matrix or array
-            One direction a row. Sparse rows are made dense a MiB at a time.
+            One direction a row. Sparse rows are not made dense.
         weights : (n,) array_like of float32 or float64, optional
             Positive weights of the rows; 1 by default.
         normalize : bool
@@ -149,7 +149,11 @@ class VonMisesFisher:
         choice("estimator", estimator, ("mle", "banerjee", "unbiased", "marginal"))
         if mu is not None and kappa is not None:
             raise ValueError(message("kappa", "be None where mu is given", kappa, "leave one of them to fit"))
-        stats = _statistics(rows, weights, normalize)
+        rows = checked_rows("rows", rows, "d")
+        if not normalize:
+            check_unit("rows", squares(rows), UNIT_TOLERANCE, "drop zero rows and pass normalize=True")
+        stats = DirectionStats(rows.shape[1], n_blocks=1)
+        stats.update(rows, weights)
         if mu is not None:
             known = cls(float_array("mu", _real(mu), (stats.dim,)), 0.0).mu
             return cls(known, _along(known, stats, estimator))
@@ -194,7 +198,7 @@ class VonMisesFisher:
         if x.ndim == 0 or x.shape[-1] != self.dim:
             raise ValueError(message("x", f"have shape (..., {self.dim})", x.shape, "pass one point a row"))
         rows = float_array("x", x.reshape(-1, self.dim), ("n", self.dim), finite=False)
-        _check_unit("x", rows, "divide each row by its length")
+        check_unit("x", squares(rows), UNIT_TOLERANCE, "divide each row by its length")
         gap = np.empty(len(rows))
         for part in _chunks(len(rows), self.dim):
             off = rows[part] - self.mu
@@ -363,51 +367,6 @@ def _chunks(n: int, dim: int) -> Iterator[slice]:
     """Slices of n rows that stay in cache."""
     step = max(1, CHUNK // dim)
     return (slice(i, i + step) for i in range(0, n, step))
-
-
-def _check_unit(name: str, rows: Any, remedy: str) -> None:
-    """Refuse dense or sparse rows whose length is not 1."""
-    square, is_sparse = np.empty(rows.shape[0]), sparse.issparse(rows)
-    for part in _chunks(*rows.shape):
-        u = rows[part].astype(np.float64, copy=False)
-        with np.errstate(over="ignore"):
-            square[part] = np.ravel(u.multiply(u).sum(axis=1)) if is_sparse else np.einsum("ij,ij->i", u, u)
-    bad = ~(np.abs(np.sqrt(square) - 1.0) <= UNIT_TOLERANCE)
-    if bad.any():
-        _refuse(name, "hold unit vectors", bad, remedy, f", length {np.sqrt(square[bad][0]):.6g}")
-
-
-def _refuse(name: str, must: str, bad: NDArray[np.bool_], remedy: str, detail: str = "") -> NoReturn:
-    got = f"{np.count_nonzero(bad)} of {bad.size} that are not (first: row {bad.argmax()}{detail})"
-    raise ValueError(message(name, must, got, remedy))
-
-
-def _statistics(rows: Any, weights: ArrayLike | None, normalize: bool) -> DirectionStats:
-    """Statistics of dense or sparse rows, sparse ones made dense chunk by chunk."""
-    is_sparse = sparse.issparse(rows)
-    if not is_sparse:
-        rows = float_array("rows", rows, ("n", "d"), finite=False)
-    elif rows.ndim != 2:
-        raise ValueError(message("rows", "have shape (n, d)", rows.shape, "pass one direction a row"))
-    else:
-        rows = rows.tocsr()
-        float_array("rows", rows.data, ("n",), finite=False)
-    n, dim = rows.shape
-    stats = DirectionStats(dim, n_blocks=1)
-    if not normalize:
-        _check_unit("rows", rows, "drop zero rows and pass normalize=True")
-    if not is_sparse:
-        stats.update(rows, weights)
-        return stats
-    w = float_array("weights", np.ones(n) if weights is None else weights, (n,))
-    largest = abs(rows).max(axis=1).toarray().ravel() if n else w
-    if (bad := ~((largest > 0.0) & (largest < np.inf))).any():
-        _refuse("rows", "be finite and not zero", bad, "remove them")
-    if (bad := w <= 0.0).any():
-        _refuse("weights", "be positive", bad, "leave out the rows that should not count")
-    for part in _chunks(n, dim):
-        stats.update(rows[part].toarray(), w[part])
-    return stats
 
 
 def _along(mu: Floats, stats: DirectionStats, estimator: Estimator) -> float:

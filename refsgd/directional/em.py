@@ -21,12 +21,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from . import vmf
 from .bessel import Floats
-from .stats import CHUNK
+from .rows import CHUNK
 
 # A component whose rows are closer than this has no likeliest concentration: the likelihood grows without
 # bound. It is held at the concentration of this 1 - r, which keeps likelihoods finite. Cosines of sparse rows
@@ -180,30 +179,3 @@ def log_joint(gap: Floats, components: Components) -> Floats:
 def log_or_minus_inf(weights: Floats) -> Floats:
     """The logarithm, -inf at 0."""
     return np.log(weights, out=np.full_like(weights, -np.inf), where=weights > 0.0)
-
-
-def unit_rows(rows: Any) -> tuple[Any, NDArray[np.bool_]]:
-    """Divide dense or CSR rows by their lengths, in place, and tell which are zero and stay so.
-
-    By the largest entry first, as squares leave the range of float64 long before lengths do.
-    """
-    if sparse.issparse(rows):
-        return _unit_sparse_rows(rows)
-    largest = np.maximum(rows.max(axis=1), -rows.min(axis=1))
-    is_zero = largest == 0.0
-    rows /= np.where(is_zero, 1.0, largest)[:, None]
-    rows /= np.sqrt(np.where(is_zero, 1.0, np.einsum("ij,ij->i", rows, rows)))[:, None]
-    return rows, is_zero
-
-
-def _unit_sparse_rows(rows: Any) -> tuple[Any, NDArray[np.bool_]]:
-    rows.sum_duplicates()
-    n = rows.shape[0]
-    row = np.repeat(np.arange(n), np.diff(rows.indptr))
-    largest = np.zeros(n)
-    np.maximum.at(largest, row, np.abs(rows.data))
-    is_zero = largest == 0.0
-    rows.data /= np.where(is_zero, 1.0, largest)[row]
-    square = np.bincount(row, rows.data * rows.data, minlength=n)
-    rows.data /= np.sqrt(np.where(is_zero, 1.0, square))[row]
-    return rows, is_zero

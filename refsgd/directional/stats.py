@@ -15,13 +15,31 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import kernels
+from .._config import backend_name
 from .._errors import message
 from .._validation import choice, float_array, integer
 from . import estimators
 from .bessel import Floats
+from .rows import (
+    LEAST,
+    MOST,
+    check_unit,
+    checked_rows,
+    chunk_rows,
+    entry_rows,
+    is_sparse,
+    largest,
+    refuse,
+    squares,
+    unit_rows,
+    within_range,
+)
 
 MAX_BLOCKS = 20  # the sign-flip test tries 2**(n_blocks - 1) sign vectors
-CHUNK = 2**17  # entries of float64 at work at a time: 1 MiB, so that a chunk stays in cache
+MANY = 8  # rows of each block from which on a copy of the sums is small beside the rows
+# Lengths that `assume_unit` takes for 1: what is rounded in the dtype of the rows, in many dimensions.
+UNIT_TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
 VERSION = 1
 
 Estimator = Literal["mle", "banerjee", "unbiased", "marginal"]
@@ -76,71 +94,136 @@ class DirectionStats:
         self._weight, self._weight2, self._spread = np.zeros((3, self.n_blocks))
 
     def update(
-        self, rows: ArrayLike, weights: ArrayLike | None = None, zero: Literal["raise", "drop"] = "raise"
+        self,
+        rows: Any,
+        weights: ArrayLike | None = None,
+        zero: Literal["raise", "drop"] = "raise",
+        *,
+        assume_unit: bool = False,
     ) -> None:
         """Take in rows.
 
+        Rows are read once from memory while a few of them fit into cache, else twice. Where the rows so far
+        are spread out sums take fewer operations than where all are close to the first.
+
         Parameters
         ----------
-        rows : (n, dim) or (dim,) array_like of float32 or float64
-            One direction a row, or one direction, in any units.
+        rows : (n, dim) or (dim,) array_like of float32 or float64, or (n, dim) scipy.sparse matrix or array
+            One direction a row, or one direction, in any units. Sparse rows are not made dense.
         weights : (n,) array_like of float32 or float64, optional
             Positive weights of the rows; 1 by default.
         zero : {"raise", "drop"}
             What to do about rows that are zero and so have no direction: refuse them, or drop and count them.
+        assume_unit : bool
+            Rows are unit vectors but for rounding, 1e-12 in float64 and 1e-5 in float32. That is checked, and
+            they are not divided by their lengths.
 
         Raises
         ------
         TypeError
             If a dtype is neither float32 nor float64.
         ValueError
-            If a shape does not fit, an entry is not finite, a weight is not positive, or a row is zero under
-            ``zero="raise"``. Nothing has been taken in then.
+            If a shape does not fit, an entry is not finite, a weight is not positive, a row is zero under
+            ``zero="raise"``, or of another length than 1 under `assume_unit`. Nothing has been taken in then.
         """
         choice("zero", zero, ("raise", "drop"))
-        rows = np.asarray(rows)
-        rows = float_array("rows", rows[None] if rows.ndim == 1 else rows, ("n", self.dim), finite=False)
-        if weights is None:
-            weights = np.ones(len(rows))
-        weights = float_array("weights", np.atleast_1d(weights), (len(rows),)).astype(np.float64)
-        if (weights <= 0.0).any():
-            _refuse_rows("weights", "be positive", weights <= 0.0, "leave out the rows that should not count")
+        if not is_sparse(rows):
+            rows = np.atleast_2d(rows)
+        rows = checked_rows("rows", rows, self.dim)
+        n = rows.shape[0]
+        if weights is not None:
+            weights = float_array("weights", np.atleast_1d(weights), (n,)).astype(np.float64, copy=False)
+            if (weights <= 0.0).any():
+                refuse("weights", "be positive", weights <= 0.0, "leave out the rows that should not count")
+        if is_sparse(rows) or not self._take_in_chunks(rows, weights, assume_unit):
+            self._take_in_checked(rows, weights, zero, assume_unit)
 
-        step = max(1, CHUNK // self.dim)
-        starts = range(0, len(rows), step)
-        largest = np.zeros(len(rows))
-        for i in starts:
-            chunk = rows[i : i + step]
-            largest[i : i + step] = np.maximum(chunk.max(axis=1), -chunk.min(axis=1))
-        if not np.isfinite(largest).all():
-            _refuse_rows("rows", "be finite", ~np.isfinite(largest), "remove them")
-        if zero == "raise" and not largest.all():
-            _refuse_rows("rows", "have a direction", largest == 0.0, 'remove zero rows or pass zero="drop"')
+    def _take_in_chunks(self, rows: NDArray[Any], w: Floats | None, is_unit: bool) -> bool:
+        """Add many rows in one pass; False if these are few or one does not fit, and nothing has changed."""
+        chunk = chunk_rows(rows.itemsize * self.dim, self.n_blocks)
+        if len(rows) <= chunk or len(rows) < MANY * self.n_blocks:
+            return False
+        before, tolerance = self.state_dict(), UNIT_TOLERANCE[rows.dtype]
+        bounds = ((1.0 - tolerance) ** 2, (1.0 + tolerance) ** 2) if is_unit else (LEAST, MOST)
+        if self._add(rows, np.empty(len(rows)), w, is_unit, chunk, bounds):
+            return True
+        self.load_state_dict(before)
+        return False
 
-        kept = np.flatnonzero(largest)
-        for i in range(0, len(kept), step):
-            chunk = kept[i : i + step]
-            self._take_in(_unit_rows(rows[chunk], largest[chunk]), weights[chunk])
-        self.n_zero += len(rows) - len(kept)
+    def _take_in_checked(
+        self, rows: Any, w: Floats | None, zero: Literal["raise", "drop"], is_unit: bool
+    ) -> None:
+        """Add rows after all have been looked at."""
+        square = squares(rows)
+        is_kept = np.ones(len(square), bool)
+        if not ((square >= LEAST) & (square <= MOST)).all():
+            size = largest(rows)
+            if not np.isfinite(size).all():
+                refuse("rows", "be finite", ~np.isfinite(size), "remove them")
+            if zero == "drop":
+                is_kept = size > 0.0
+            elif not (is_unit or size.all()):
+                refuse("rows", "have a direction", size == 0.0, 'remove zero rows or pass zero="drop"')
+        if is_unit:
+            remedy = "drop them or leave out assume_unit"
+            check_unit("rows", np.where(is_kept, square, 1.0), UNIT_TOLERANCE[rows.dtype], remedy)
+        if not is_kept.all():
+            rows, w, square = rows[is_kept], None if w is None else w[is_kept], square[is_kept]
+        if is_sparse(rows):
+            self._add_sparse(rows, w, is_unit)
+        elif len(rows):
+            if not is_unit:
+                rows, square = within_range(rows, square)
+            cut = self.n_blocks if self.n == 0 else 0  # these let the kernel be quick with the rest
+            for part in (slice(cut), slice(cut, None)):
+                if len(rows[part]):
+                    self._add(rows[part], square[part], None if w is None else w[part], is_unit)
+        self.n_zero += len(is_kept) - rows.shape[0]
 
-    def _take_in(self, u: Floats, w: Floats) -> None:
-        """Add unit rows, which are overwritten, to the blocks that are their turn."""
+    def _add(
+        self,
+        rows: NDArray[Any],
+        square: Floats,
+        w: Floats | None,
+        is_unit: bool,
+        chunk: int = 0,
+        bounds: tuple[float, float] = (0.0, np.inf),
+    ) -> bool:
+        """Add rows by the kernel; False if a square is out of bounds, and the state is half way then."""
         if self.n == 0:
-            self._reference[:] = u[0]
-        u -= self._reference
-        block = (self.n + np.arange(len(u))) % self.n_blocks
-        self._weight += np.bincount(block, w, self.n_blocks)
-        self._weight2 += np.bincount(block, w**2, self.n_blocks)
-        self._spread += np.bincount(block, w * np.einsum("ij,ij->i", u, u), self.n_blocks)
-        u *= w[:, None]
-        rounds = len(u) // self.n_blocks
-        whole = rounds * self.n_blocks
-        if rounds:
-            self._sums[block[: self.n_blocks]] += (
-                u[:whole].reshape(rounds, self.n_blocks, self.dim).sum(axis=0)
-            )
-        self._sums[block[whole:]] += u[whole:]
-        self.n += len(u)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                self._reference[:] = rows[0] * (1.0 if is_unit else 1.0 / np.sqrt(squares(rows[:1])))
+        directions = kernels.load(backend_name()).directions
+        totals = self._reference, self._sums, self._weight, self._weight2, self._spread
+        do_fit = directions(rows, w, square, *bounds, is_unit, chunk, self.n % self.n_blocks, *totals)
+        self.n += len(rows)
+        return do_fit
+
+    def _add_sparse(self, rows: Any, w: Floats | None, is_unit: bool) -> None:
+        """Add CSR rows: where an entry is not held, ``u - c`` is ``-c``, once for all rows without it.
+
+        Weights are added in the same order with and without entries, so that their difference is exactly 0
+        in columns that all rows hold.
+        """
+        rows = rows.astype(np.float64)
+        if not is_unit:
+            rows, _ = unit_rows(rows)
+        n, k = rows.shape[0], self.n_blocks
+        if self.n == 0:
+            self._reference[:] = rows[:1].sum(axis=0)
+        w = np.ones(n) if w is None else w
+        for j in range(min(n, k)):
+            block, of_rows = (self.n + j) % k, rows[j::k]
+            weight, c = w[j::k], self._reference
+            of_entries, columns = weight[entry_rows(of_rows)], of_rows.indices
+            added = np.add.accumulate(weight)[-1]
+            off = of_rows.data - c[columns]
+            absent = added - np.bincount(columns, of_entries, self.dim)
+            self._sums[block] += np.bincount(columns, of_entries * off, self.dim) - absent * c
+            self._spread[block] += of_entries @ (off * off) + absent @ (c * c)
+            self._weight[block] += added
+            self._weight2[block] += weight @ weight
+        self.n += n
 
     def merge(self, other: DirectionStats) -> None:
         """Take in the rows of `other`, as if they had been streamed after the own ones.
@@ -320,16 +403,3 @@ class DirectionStats:
     def _need_rows(self, least: int) -> None:
         if self.n < least:
             raise ValueError(message("n", f"be at least {least}", self.n, "update with more rows"))
-
-
-def _unit_rows(rows: NDArray[Any], largest: Floats) -> Floats:
-    """Rows divided by their length, scaled first by a power of two so that no square leaves the range."""
-    exponent = np.clip(np.frexp(largest)[1], -1000, 1000)
-    u = rows * np.ldexp(1.0, -exponent)[:, None]
-    u /= np.sqrt(np.einsum("ij,ij->i", u, u))[:, None]
-    return u
-
-
-def _refuse_rows(name: str, must: str, bad: NDArray[np.bool_], remedy: str) -> None:
-    got = f"{np.count_nonzero(bad)} of {bad.size} bad rows (first: row {bad.argmax()})"
-    raise ValueError(message(name, must, got, remedy))

@@ -42,6 +42,13 @@ SMALLEST_ENTRY_EXPONENT = {"float32": -40, "float64": -300}
 #: Entries of a feature beyond this power of 2 no longer change its scale: the count would lose them.
 MAX_COUNT_EXPONENT = {"float32": 24, "float64": 53}
 
+#: Partial sums of a block of columns in statistics of directions.
+DIRECTION_LANES = 32
+
+#: Rows may be summed up without their reference while the spread before them, by the weight with them, is
+#: at least this: what cancels costs 1/FAR roundings.
+FAR = 1 / 16
+
 #: Probe offsets at or below this many units of rounding of ``x`` are widened to it.
 WIDEN = 8
 
@@ -205,6 +212,48 @@ class Linear(Protocol):
     ) -> None: ...
 
 
+class Squares(Protocol):
+    """Sum of squares (n,) of each row of ``rows`` (n, d), in float64.
+
+    Blocks of `BLOCK` columns are added in order. In each, `DIRECTION_LANES` interleaved partial sums are
+    added halves to halves; what is left is taken in pieces of 16, 8, 4, 2 and 1 columns, of which the sums,
+    so taken too, are added in order.
+    """
+
+    def __call__(self, rows: Array, squares: Array) -> None: ...
+
+
+class Directions(Protocol):
+    """Add rows u, divided by their lengths unless ``is_unit``, to statistics about ``reference`` c (d,).
+
+    Row j counts for block ``(first + j) % k``: ``sums`` (k, d), ``weight``, ``weight2`` and ``spread`` (k,)
+    gain ``w (u - c)``, ``w``, ``w**2`` and ``w |u - c|**2``. Where `FAR` allows it for a chunk of rows, with
+    T the sum of ``w u`` and W that of ``w`` in a block, the first gains ``T - W c`` and the last
+    ``2 max(W - T @ c, 0)``. All but ``rows`` is float64; ``weights`` None are ones. ``squares`` (n,) holds
+    the squares of the rows if ``chunk`` is 0, which then is all of them; else each chunk begins with its
+    own. It is overwritten.
+
+    True if all squares are in [``least``, ``most``]; else the call ends at once, in the midst of its work.
+    """
+
+    def __call__(
+        self,
+        rows: Array,
+        weights: Array | None,
+        squares: Array,
+        least: float,
+        most: float,
+        is_unit: bool,
+        chunk: int,
+        first: int,
+        reference: Array,
+        sums: Array,
+        weight: Array,
+        weight2: Array,
+        spread: Array,
+    ) -> bool: ...
+
+
 class Kernels(NamedTuple):
     """One backend. A missing slot fails when the backend is loaded."""
 
@@ -218,4 +267,6 @@ class Kernels(NamedTuple):
     add: Add
     step_at: StepAt
     linear: Linear
+    squares: Squares
+    directions: Directions
     set_num_threads: Callable[[int], None]

@@ -17,6 +17,7 @@ from .contract import (
     Array,
     Kernels,
 )
+from .jitted_directions import directions, square_rows
 from .jitted_linear import linear
 
 MAX_CURV_F32 = 2.0 ** MAX_CURV_EXPONENT["float32"]
@@ -291,5 +292,7 @@ KERNELS = Kernels(
     add,
     step_at,
     linear,
+    square_rows,
+    directions,
     set_num_threads,
 )

@@ -40,6 +40,7 @@ _MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _COLLECT, _ADD, _STEP_AT, _LINEAR
     _functions,
     ("moments", "curvature", "probe", "step", "step_fd", "collect", "add", "step_at", "linear", "twin"),
 )
+_SQUARES, _DIRECTIONS = map(_functions, ("squares", "directions"))
 _buffer = ffi.from_buffer
 
 
@@ -181,6 +182,39 @@ def linear(
     )  # fmt: skip
 
 
+def squares(rows: Array, squares: Array) -> None:
+    ctype, function = _SQUARES[rows.dtype]
+    _check(function(_buffer(ctype, rows), *rows.shape, _buffer("double[]", squares, True)))
+
+
+def directions(
+    rows: Array,
+    weights: Array | None,
+    squares: Array,
+    least: float,
+    most: float,
+    is_unit: bool,
+    chunk: int,
+    first: int,
+    reference: Array,
+    sums: Array,
+    weight: Array,
+    weight2: Array,
+    spread: Array,
+) -> bool:
+    ctype, function = _DIRECTIONS[rows.dtype]
+    given = ffi.NULL if weights is None else _buffer("double[]", weights)
+    scalars = least, most, is_unit, chunk, first
+    outputs = [_buffer("double[]", array, True) for array in (sums, weight, weight2, spread)]
+    status = function(
+        _buffer(ctype, rows), *rows.shape, given, _buffer("double[]", squares, True), *scalars,
+        _buffer("double[]", reference), len(sums), *outputs,
+    )  # fmt: skip
+    if status != lib.REFSGD_UNFIT:
+        _check(status)
+    return bool(status == lib.REFSGD_OK)
+
+
 def twin(state: Array, grad: Array, probe_grad: Array) -> None:
     """The memory roof of an online ``step_fd``: the same streams, trivial arithmetic. For benchmarks."""
     ctype, function = _TWIN[state.dtype]
@@ -192,5 +226,17 @@ _INSTRUCTIONS = ffi.string(lib.refsgd_instruction_set()).decode()
 _DESCRIPTION = f"{_INSTRUCTIONS}, {'OpenMP' if lib.refsgd_has_openmp() else 'no OpenMP'}"
 
 KERNELS = Kernels(
-    _DESCRIPTION, moments, curvature, probe, step, step_fd, collect, add, step_at, linear, set_num_threads
+    _DESCRIPTION,
+    moments,
+    curvature,
+    probe,
+    step,
+    step_fd,
+    collect,
+    add,
+    step_at,
+    linear,
+    squares,
+    directions,
+    set_num_threads,
 )

@@ -24,6 +24,7 @@ from .contract import (
     Kernels,
     n_blocks,
 )
+from .reference_directions import directions, square_rows
 from .reference_linear import linear
 
 
@@ -239,5 +240,7 @@ KERNELS = Kernels(
     add,
     step_at,
     linear,
+    square_rows,
+    directions,
     set_num_threads,
 )
