@@ -29,7 +29,7 @@ ALLOWED = {
     "matplotlib": {"refsgd.plotting"},
     "numba": {"refsgd.directional._compiled", "refsgd.kernels.jitted", "refsgd.sgd.compiled"},
     "sklearn": {"refsgd.adapters.mixture", "refsgd.adapters.sklearn"},
-    "torch": {"refsgd.adapters.torch"},
+    "torch": {"refsgd.adapters.torch", "refsgd.adapters.torch_models"},
     "refsgd._kernels": {"refsgd.kernels.native"},
 }
 
