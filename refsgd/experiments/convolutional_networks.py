@@ -40,7 +40,8 @@ def verdict(numbers: dict[str, list[History]]) -> Verdict:
         for name, runs in numbers.items()
     )
     follows, by = compare(numbers)
-    by = f"kappa falls in {sum(falling)} of {len(falling)} runs (bar of the trend {TREND}); share left: {each}; {by}"
+    fell = f"kappa falls in {sum(falling)} of {len(falling)} runs (bar of the trend {TREND})"
+    by = f"{fell}; share left: {each}; {by}"
     return Verdict(all(falling) and follows, by)
 
 
@@ -52,8 +53,8 @@ CLAIM = Claim(
     "convolutional_networks",
     "The same in convolutional networks, with and without residual connections and batch normalisation: "
     "kappa falls, and SNR follows kappa more closely than the spread of lengths.",
-    f"Networks of seven convolutions, SGD at rate {RATE:g} with minibatches of {BATCH_SIZE}; measured and judged "
-    "as uniformity_falls and snr_follows_uniformity are.",
+    f"Networks of seven convolutions, SGD at rate {RATE:g} with minibatches of {BATCH_SIZE}; measured and "
+    "judged as uniformity_falls and snr_follows_uniformity are.",
     measure,
     verdict,
     plot,

@@ -1,6 +1,6 @@
 """What a step along the mean direction does to the concentration of the directions seen.
 
-From w the points ``p_i`` lie at distances ``l_i`` in directions ``u_i = (p_i - w) / l_i``. Let ``s = sum u_i``,
+From w the points ``p_i`` lie at distances ``l_i`` in directions ``u_i = (p_i - w)/l_i``. Let ``s = sum u_i``,
 ``R = |s|``, ``m = s / R``; kappa by Banerjee's closed form is an increasing function of r = R / n alone, its
 derivative having the sign of ``d (1 + r**2) - 3 r**2 + r**4 > 0`` for d >= 2. Now ``F(w) = sum |p_i - w|`` is
 convex with gradient ``-s`` and Hessian ``H = sum (I - u_i u_i') / l_i``, so that at w + t m, at t = 0,
@@ -13,9 +13,9 @@ either side of w on a line, R does not change before w meets one. As m is the wa
 the geometric median, what falls is the length of the gradient of a convex function; and along the flow
 ``w' = m`` it falls all the way.
 
-How short is short? ``t* = R / sum(1 / l_i)`` is the step that Weiszfeld's method takes. With H averaged over a
-step, ``|s(t)|**2 = R**2 - 2 t R m' H m + t**2 |H m|**2``, and ``|H m|**2 <= m' H m sum(1 / l_i)``: R falls for t
-below 2 t*, if distances do not shrink on the way. They do; the numbers tell.
+How short is short? ``t* = R / sum(1 / l_i)`` is the step that Weiszfeld's method takes. With H averaged over
+a step, ``|s(t)|**2 = R**2 - 2 t R m' H m + t**2 |H m|**2``, and ``|H m|**2 <= m' H m sum(1 / l_i)``: R falls
+for t below 2 t*, if distances do not shrink on the way. They do; the numbers tell.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def changes_on_a_line(n: int, d: int, rng: np.random.Generator) -> bool:
     axis /= np.linalg.norm(axis)
     points = np.outer(rng.uniform(0.5, 1.5, n) * np.where(np.arange(n) < n // 3, -1, 1), axis)
     before, after = kappa(points), kappa(points - 0.25 * axis)
-    return abs(after / before - 1) > 1e-9
+    return bool(abs(after / before - 1) > 1e-9)
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def measure(quick: bool) -> dict[str, Any]:
             for n in COUNTS * ((1 if quick else 3) if d > 1000 else (10 if quick else 100)):
                 points = configuration(kind, n, d, rng)
                 exact, difference = slope(points)
-                numbers["not negative"] += not exact < 0
+                numbers["not negative"] += int(not exact < 0)
                 numbers["error of slope"] = max(numbers["error of slope"], abs(difference / exact - 1))
                 falling.append(falls(points))
         numbers["falls"][kind] = np.sum(falling, axis=0).tolist()
@@ -117,9 +117,9 @@ def verdict(numbers: dict[str, Any]) -> Verdict:
     )
     wrong, error = numbers["not negative"], numbers["error of slope"]
     by = (
-        f"{total - counts[0]} violations at {STEPS[0]:g} of Weiszfeld's step in {total} configurations, {wrong} "
-        f"slopes that are not negative (differences agree within {error:.0e}, bar {AGREE:g}); of longer steps it "
-        f"falls in {shares}. With all points on one line, on either side, it changes in "
+        f"{total - counts[0]} violations at {STEPS[0]:g} of Weiszfeld's step in {total} configurations, "
+        f"{wrong} slopes that are not negative (differences agree within {error:.0e}, bar {AGREE:g}); of longer "
+        f"steps it falls in {shares}. With all points on one line, on either side, it changes in "
         f"{numbers['changes on a line']} of {numbers['lines']}"
     )
     return Verdict(bool(counts[0] == total) and not wrong and error < AGREE, by)

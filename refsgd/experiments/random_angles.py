@@ -83,7 +83,7 @@ def verdict(numbers: dict[str, Any]) -> Verdict:
     each = ", ".join(f"{count} at d = {d}" for d, count in rejected["normal"].items() if int(d) <= 100)
     beyond = sum(count for d, count in rejected["normal"].items() if int(d) > 100)
     by = (
-        f"distance {gaps[0]:.2g} at d = 2 and {gaps[dims == 100][0]:.1e} at 100, falling as d**{power:.3f} (bar "
+        f"distance {gaps[0]:.2g} at d = 2, {gaps[dims == 100][0]:.1e} at 100, falling as d**{power:.3f} (bar "
         f"-0.9); smaller than what 1,000 angles can show from d = {enough(numbers, 1000)} on, a million from "
         f"{enough(numbers, 10**6)} on. Of {n // len(DIMS)} samples at each d normality is rejected in {each} "
         f"and {beyond} beyond; the exact law in {wrong} of {n}, where {0.05 * n:.0f} are due"

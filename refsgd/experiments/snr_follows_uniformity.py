@@ -44,7 +44,7 @@ def compare(numbers: dict[str, list[History]]) -> tuple[bool, str]:
     wins = sum(int((pair[:, 0] > pair[:, 1]).sum()) for pair in pairs.values())
     each = ", ".join(f"{name} {kappa:.3f} and {norm:.3f}" for name, (kappa, norm) in medians.items())
     n = sum(map(len, pairs.values()))
-    by = f"log SNR correlates with log kappa and with log norm SNR by: {each}; more with kappa in {wins} of {n} runs"
+    by = f"log SNR correlates with log kappa and with log norm SNR: {each}; more with kappa in {wins} of {n}"
     return bool(all(kappa > norm for kappa, norm in medians.values())), by
 
 
@@ -68,7 +68,7 @@ CLAIM = Claim(
     "snr_follows_uniformity",
     "The signal-to-noise ratio of minibatch gradients follows the uniformity of their directions more "
     "closely than the spread of their lengths.",
-    f"Softmax, FNN and DFNN with tanh and ReLU units, SGD at rate {RATE:g} with minibatches of {BATCH_SIZE}, and "
+    f"Softmax, FNN and DFNN with tanh and ReLU units, SGD at rate {RATE:g}, minibatches of {BATCH_SIZE}, and "
     "gradients of random minibatches before the first epoch and after each. Correlation over epochs of log "
     "SNR with log kappa (Banerjee), and with log norm SNR, the log of mean length over its deviation; the "
     "first to be greater on every network, by the median over seeds.",

@@ -34,9 +34,8 @@ def verdict(numbers: dict[str, list[History]]) -> Verdict:
         f"{left(runs, 'kappa_unbiased'):.2g}; trend at most {max(map(trend, runs)):.2f})"
         for name, runs in numbers.items()
     )
-    by = (
-        f"kappa falls in {sum(falling)} of {len(falling)} runs (bar of the trend {TREND}); share left: {each}"
-    )
+    fell = f"kappa falls in {sum(falling)} of {len(falling)} runs (bar of the trend {TREND})"
+    by = f"{fell}; share left: {each}"
     return Verdict(all(falling), by)
 
 
@@ -49,8 +48,8 @@ CLAIM = Claim(
     "Directions of minibatch gradients become more uniform over training: kappa falls, in a shallow network "
     "and in a deep one.",
     f"One and three hidden layers of 100 ReLU units (FNN, DFNN), SGD at rate {RATE:g} and vSGD-fd with "
-    f"minibatches of {BATCH_SIZE}. Before the first epoch and after each, kappa (Banerjee) of gradients at the "
-    "parameters of that moment, of random minibatches drawn with replacement. To be lower at the end than at "
+    f"minibatches of {BATCH_SIZE}. Before the first epoch and after each, kappa (Banerjee) of gradients at "
+    "the parameters of that moment, of random minibatches drawn with replacement. To be lower at the end than at "
     f"the start in every run, with a rank correlation with the epoch (trend) below {TREND}.",
     measure,
     verdict,
