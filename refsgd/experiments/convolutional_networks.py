@@ -8,7 +8,7 @@ from typing import Any
 from ..datasets import Dataset
 from ..sgd.baselines import SGD
 from .claims import Claim, Verdict
-from .gradients import BATCH_SIZE, RATE, TREND, History, Size, falls, follow, left, plot_histories, trend
+from .gradients import BATCH_SIZE, RATE, History, Size, falling, follow, left, plot_histories, trend
 from .snr_follows_uniformity import compare
 
 OPTIONS = {
@@ -22,7 +22,7 @@ OPTIONS = {
 def measure(quick: bool, data: Dataset) -> dict[str, list[History]]:
     from ..adapters.torch_models import ConvNet
 
-    size = Size(2, 6, 50) if quick else Size(5, 20, 200)
+    size = Size(2, 6, 50) if quick else Size(3, 20, 100)
     side = isqrt(data.X_train.shape[1])
     return {
         name: [
@@ -34,15 +34,13 @@ def measure(quick: bool, data: Dataset) -> dict[str, list[History]]:
 
 
 def verdict(numbers: dict[str, list[History]]) -> Verdict:
-    falling = [falls(run) for runs in numbers.values() for run in runs]
+    falls, fell = falling(numbers)
     each = ", ".join(
         f"{name} {left(runs, 'kappa'):.2g} (trend at most {max(map(trend, runs)):.2f})"
         for name, runs in numbers.items()
     )
-    follows, by = compare(numbers)
-    fell = f"kappa falls in {sum(falling)} of {len(falling)} runs (bar of the trend {TREND})"
-    by = f"{fell}; share left: {each}; {by}"
-    return Verdict(all(falling) and follows, by)
+    follows, correlated = compare(numbers)
+    return Verdict(falls and follows, f"{fell}; share left: {each}; {correlated}")
 
 
 def plot(axes: Any, numbers: dict[str, list[History]]) -> None:

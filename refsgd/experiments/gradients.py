@@ -60,9 +60,13 @@ def trend(history: History) -> float:
     return float(np.corrcoef(np.arange(len(ranks)), ranks)[0, 1])
 
 
-def falls(history: History) -> bool:
-    """Whether kappa is lower at the end than at the start, and falls on most of the way."""
-    return history["kappa"][-1] < history["kappa"][0] and trend(history) < TREND
+def falling(numbers: dict[str, list[History]]) -> tuple[bool, str]:
+    """Whether kappa is lower at the end than at the start and falls on most of the way, in all; and a count."""
+    runs = [run for each in numbers.values() for run in each]
+    lower = sum(run["kappa"][-1] < run["kappa"][0] for run in runs)
+    steady = sum(trend(run) < TREND for run in runs)
+    text = f"kappa ends lower in {lower} of {len(runs)} runs, its trend is below {TREND} in {steady}"
+    return lower == steady == len(runs), text
 
 
 def left(runs: list[History], name: str, first: int = 0) -> float:

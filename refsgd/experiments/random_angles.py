@@ -2,7 +2,11 @@
 
 The angle theta of two uniform directions has a density proportional to ``sin(theta)**(d-2)``, so that
 ``cos(theta)**2`` follows a beta law of 1/2 and (d-1)/2. With ``theta = pi/2 + t / sqrt(d)`` the density of t
-is proportional to ``exp(-t**2/2 + (t**2 - t**4/12)/d + ...)``: normal but for a term of order 1/d.
+is proportional to ``exp(-t**2/2 + (t**2 - t**4/12)/d + ...)``. Integrated, with phi the normal density,
+
+    P(t) = Phi(t) - t (9 - t**2) phi(t) / (12 d) + O(1 / d**2),
+
+so that the distance from the normal law comes to 0.1634 / d.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def networks(n_features: int) -> dict[str, Any]:
 
 
 def measure(quick: bool, data: Dataset) -> dict[str, list[History]]:
-    size = Size(2, 8, 100) if quick else Size(5, 30, 200)
+    size = Size(2, 15, 50) if quick else Size(5, 30, 200)
     return {
         name: [follow(model, SGD(RATE), data, size, seed) for seed in range(size.seeds)]
         for name, model in networks(data.X_train.shape[1]).items()
