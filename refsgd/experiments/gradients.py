@@ -61,7 +61,7 @@ def trend(history: History) -> float:
 
 
 def falling(numbers: dict[str, list[History]]) -> tuple[bool, str]:
-    """Whether kappa is lower at the end than at the start and falls on most of the way, in all; and a count."""
+    """Whether kappa ends lower than it began and falls on most of the way, in all runs; and a count."""
     runs = [run for each in numbers.values() for run in each]
     lower = sum(run["kappa"][-1] < run["kappa"][0] for run in runs)
     steady = sum(trend(run) < TREND for run in runs)

@@ -47,8 +47,8 @@ CLAIM = Claim(
     "and in a deep one.",
     f"One and three hidden layers of 100 ReLU units (FNN, DFNN), SGD at rate {RATE:g} and vSGD-fd with "
     f"minibatches of {BATCH_SIZE}. Before the first epoch and after each, kappa (Banerjee) of gradients at "
-    "the parameters of that moment, of random minibatches drawn with replacement. To be lower at the end than "
-    f"at the start in every run, with a rank correlation with the epoch (trend) below {TREND}.",
+    "the parameters of that moment, of random minibatches drawn with replacement. To be lower at the end "
+    f"than at the start in every run, with a rank correlation with the epoch (trend) below {TREND}.",
     measure,
     verdict,
     plot,
