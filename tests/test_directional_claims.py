@@ -156,11 +156,12 @@ def test_bound_is_exceeded_in_one_of_twenty():
     assert scipy_stats.kstwobign.sf(angles.bound(400) * 20) == pytest.approx(0.05, rel=1e-9)
 
 
-def test_enough_is_the_first_dimension_below_the_bound():
-    dims = [2, 3, 4, 5]
-    numbers = {"dims": dims, "distance": [2 * angles.bound(9)] * 2 + [angles.bound(9) / 2] * 2}
-    assert angles.enough(numbers, 9) == 4
-    assert angles.enough(numbers, 1) == 2
+def test_enough_is_the_first_dimension_below_a_tenth_of_the_bound():
+    numbers = {"dims": [2, 5, 100], "distance": [1 / 2, 1 / 5, 1 / 100]}
+    n = 50
+    expected = int(np.ceil(10 / angles.bound(n)))  # where 1/d is a tenth of the bound
+    assert 5 < expected < 100
+    assert angles.enough(numbers, n) == expected
 
 
 # -- from command to files

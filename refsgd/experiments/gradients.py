@@ -89,4 +89,5 @@ def plot_histories(axes: Any, numbers: dict[str, list[History]], name: str) -> N
         axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=f"C{i}", alpha=0.15)
         axes.plot(epochs, np.median(values, axis=0), color=f"C{i}", marker=".", label=label)
     axes.set(xlabel="epoch", ylabel=f"{name} / that at the start", yscale="log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False)

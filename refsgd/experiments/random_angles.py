@@ -70,9 +70,9 @@ def bound(n: int) -> float:
 
 
 def enough(numbers: dict[str, Any], n: int) -> int:
-    """The dimension from which on the laws are closer than chance brings n angles to either."""
-    apart = [d for d, gap in zip(numbers["dims"], numbers["distance"], strict=True) if gap > bound(n)]
-    return max(apart, default=1) + 1
+    """The dimension from which on the laws are apart by less than a tenth of the bound of n angles."""
+    dims, gaps = np.log(numbers["dims"]), np.log(numbers["distance"])
+    return int(np.ceil(np.exp(np.interp(np.log(bound(n) / 10), gaps[::-1], dims[::-1]))))
 
 
 def verdict(numbers: dict[str, Any]) -> Verdict:
@@ -88,8 +88,8 @@ def verdict(numbers: dict[str, Any]) -> Verdict:
     beyond = sum(count for d, count in rejected["normal"].items() if int(d) > 100)
     by = (
         f"distance {gaps[0]:.2g} at d = 2, {gaps[dims == 100][0]:.1e} at 100, falling as d**{power:.3f} (bar "
-        f"-0.9); smaller than what 1,000 angles can show from d = {enough(numbers, 1000)} on, a million from "
-        f"{enough(numbers, 10**6)} on. Of {n // len(DIMS)} samples at each d normality is rejected in {each} "
+        f"-0.9); a tenth of the 5 % bound of 1,000 angles at d = {enough(numbers, 1000)}, of a million at "
+        f"{enough(numbers, 10**6)}. Of {n // len(DIMS)} samples at each d normality is rejected in {each} "
         f"and {beyond} beyond; the exact law in {wrong} of {n}, where {0.05 * n:.0f} are due"
     )
     return Verdict(bool(power < -0.9) and wrong < 0.05 * n + 3 * (0.05 * 0.95 * n) ** 0.5, by)
