@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-from refsgd.adapters.torch_models import ConvNet
+from refsgd.adapters.torch_models import ConvNet, one_thread
 
 OPTIONS = [(False, False), (True, False), (False, True), (True, True)]
 RNG = np.random.default_rng(0)
@@ -67,3 +67,11 @@ def test_residual_blocks_of_zero_pass_their_input():
         losses[residual] = model.loss(x, X, Y)
     assert losses[False] == pytest.approx(np.log(3), rel=1e-14)
     assert abs(losses[True] - np.log(3)) > 1e-3
+
+
+def test_number_of_threads_is_given_back_after_an_error():
+    before = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt), one_thread():
+        assert torch.get_num_threads() == 1
+        raise KeyboardInterrupt
+    assert torch.get_num_threads() == before

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,17 @@ from numpy.typing import DTypeLike, NDArray
 from torch.nn import functional as F
 
 N_BLOCKS = 3
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For networks so small that threads wait for each other, and worse so beside other programs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,18 @@ OPTIONS = {
 
 
 def measure(quick: bool, data: Dataset) -> dict[str, list[History]]:
-    from ..adapters.torch_models import ConvNet
+    from ..adapters.torch_models import ConvNet, one_thread
 
     size = Size(2, 6, 50) if quick else Size(3, 20, 100)
     side = isqrt(data.X_train.shape[1])
-    return {
-        name: [
-            follow(ConvNet(side, residual=residual, batch_norm=batch_norm), SGD(RATE), data, size, seed)
-            for seed in range(size.seeds)
-        ]
-        for name, (residual, batch_norm) in OPTIONS.items()
-    }
+    with one_thread():
+        return {
+            name: [
+                follow(ConvNet(side, residual=residual, batch_norm=batch_norm), SGD(RATE), data, size, seed)
+                for seed in range(size.seeds)
+            ]
+            for name, (residual, batch_norm) in OPTIONS.items()
+        }
 
 
 def verdict(numbers: dict[str, list[History]]) -> Verdict:
