@@ -75,11 +75,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = reproduce_parser.add_argument
-    choices = ("list", *claims.GROUPS, *(name for group in claims.GROUPS.values() for name in group))
-    add(
-        "what", choices=choices, metavar="WHAT", help=f"list, {', '.join(claims.GROUPS)} (a group), or a name"
-    )
+    what = ("list", *claims.GROUPS, *claims.NAMES)
+    add("what", choices=what, metavar="WHAT", help=f"list, {' or '.join(claims.GROUPS)} (all), or a name")
     add("--quick", action="store_true", help="fewer seeds and steps")
+    add("--data", metavar="DIR", help="a folder with MNIST's IDX files, for claims on gradients of images")
     add("--out", metavar="DIR", default="reproduced", help="folder to write to")
     reproduce_parser.set_defaults(run=run_reproduce)
 
@@ -136,6 +135,9 @@ def run_reproduce(options: argparse.Namespace) -> None:
                 print(f"  {name:24s}  {claims.load(name).statement}")
         return
     names = claims.GROUPS.get(options.what, (options.what,))
+    data = datasets.load_mnist(options.data) if options.data else None
+    if data and not any(claims.load(name).on_images for name in names):
+        raise ValueError(f"--data is not for {options.what}, which takes no images; leave it out.")
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
     if importlib.util.find_spec("matplotlib") is None:
@@ -145,7 +147,11 @@ def run_reproduce(options: argparse.Namespace) -> None:
         for name in names:
             claim = claims.load(name)
             print(f"{claim.statement}\n  {claim.protocol}", flush=True)
-            verdict = claims.reproduce(claim, folder, quick=options.quick)
+            if claim.needs and importlib.util.find_spec(claim.needs) is None:
+                print(f'  skipped: {claim.needs} is missing; pip install "refsgd[{claim.needs}]"\n')
+                summary.append(f"{name:24s}  skipped: {claim.needs} is missing")
+                continue
+            verdict = claims.reproduce(claim, folder, quick=options.quick, data=data)
             says = "holds" if verdict.holds else "does not hold"
             print(f"  {says}: {verdict.by}\n", flush=True)
             summary.append(f"{name:24s}  {says}")

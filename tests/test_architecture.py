@@ -39,7 +39,7 @@ ALLOWED = {
     },
     "joblib": {"refsgd.adapters.epochs"},
     "sklearn": {f"refsgd.adapters.{name}" for name in ("classifier", "epochs", "mixture", "regressor")},
-    "torch": {"refsgd.adapters.torch"},
+    "torch": {"refsgd.adapters.torch", "refsgd.adapters.torch_models"},
     "refsgd._kernels": {"refsgd.kernels.native"},
 }
 

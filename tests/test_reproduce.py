@@ -1,6 +1,7 @@
 """Claims as programs: verdicts that can fail, files that are written, and the command."""
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,15 @@ from refsgd.experiments import claims, concentration_estimators
 
 #: Numbers that support a claim, and numbers that contradict it.
 FALLING = [1.0] * 100 + [0.1] * 100
+
+
+def histories(kappa, norm_snr, networks=("FNN, SGD", "DFNN, SGD")):
+    """Runs with an SNR of 8, 4, 2, 1."""
+    runs = {"snr": [8.0, 4.0, 2.0, 1.0], "kappa": kappa, "kappa_unbiased": kappa, "norm_snr": norm_snr}
+    return {name: [runs] * 2 for name in networks}
+
+
+DOWN, RISEN, UP_AND_DOWN = [90.0, 50.0, 30.0, 20.0], [10.0, 50.0, 30.0, 20.0], [25.0, 20.0, 30.0, 24.0]
 NUMBERS = {
     "rates_adapt": (
         {"default": [FALLING + FALLING], "published": [FALLING + FALLING]},
@@ -72,11 +82,32 @@ NUMBERS = {
         for jackknife in (0.95, 0.8)
         for honest in [{"wald": [0.8, 0.0], "jackknife": [jackknife], "signflip": [0.05]}]
     ),
+    "uniformity_falls": (histories(DOWN, DOWN), histories(RISEN, DOWN)),
+    "snr_follows_uniformity": (histories(DOWN, RISEN), histories(UP_AND_DOWN, DOWN)),
+    "mean_direction_theorem": tuple(
+        {
+            "falls": {"uniform": [falls, *[50] * 8]},
+            "configurations": 60,
+            "not negative": 0,
+            "error of slope": 1e-8,
+            "lines": 100,
+            "changes on a line": 0,
+        }
+        for falls in (60, 59)
+    ),
+    "random_angles": tuple(
+        {
+            "dims": [2, 10, 100, 1000],
+            "distance": distance,
+            "samples": {law: {"2": [0.01] * 20, "1000": [0.01] * 20} for law in ("exact", "normal")},
+        }
+        for distance in ([0.1, 0.01, 0.001, 0.0001], [0.1, 0.09, 0.08, 0.07])
+    ),
+    "convolutional_networks": (histories(DOWN, RISEN, ["CNN"]), histories(DOWN, DOWN, ["CNN"])),
 }
-ALL = [name for group in claims.GROUPS.values() for name in group]
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", claims.NAMES)
 def test_verdict_follows_the_numbers(name):
     claim = claims.load(name)
     supporting, contradicting = NUMBERS[name]
@@ -84,7 +115,7 @@ def test_verdict_follows_the_numbers(name):
     assert not claim.verdict(contradicting).holds
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", claims.NAMES)
 def test_claim_is_a_short_program_of_its_name(name):
     path = Path(experiments.__file__).with_name(f"{name}.py")
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 150
@@ -94,8 +125,8 @@ def test_claim_is_a_short_program_of_its_name(name):
 def test_list_names_every_claim(capsys):
     assert main(["reproduce", "list"]) == 0
     out = capsys.readouterr().out
-    assert all(f"{name} " in out and claims.load(name).statement in out for name in ALL)
     assert all(f"{group}:" in out for group in claims.GROUPS)
+    assert all(f"{name} " in out and claims.load(name).statement in out for name in claims.NAMES)
 
 
 @pytest.mark.parametrize("name", ["orthogonal_weighting", "minibatch_gain"])
@@ -117,7 +148,7 @@ def test_folder_that_cannot_be_made_is_refused_first(tmp_path, capsys):
 
 
 def test_interrupted_reproduction_keeps_what_is_written(tmp_path, capsys, monkeypatch):
-    def interrupted(claim, folder, *, quick):
+    def interrupted(claim, folder, **options):
         if claim.name == claims.RATES[2]:
             raise KeyboardInterrupt
         (folder / f"{claim.name}.json").write_text("{}")
@@ -151,3 +182,55 @@ def test_true_concentration_of_directions_that_are_not_isotropic_is_that_of_many
         many.update(concentration_estimators.draw("1/j, with mean", 100, rng))
     true = concentration_estimators.truth("1/j, with mean", 100)
     assert many.concentration("unbiased") == pytest.approx(true, rel=0.03)
+
+
+# -- claims on images, and those that need more
+
+
+def test_claim_on_images_is_measured_on_the_folder_of_the_user(tmp_path, capsys, monkeypatch):
+    rng = np.random.default_rng(0)
+    for name, array in (
+        ("images-idx3", rng.integers(0, 256, (100, 4, 4), np.uint8)),
+        ("labels-idx1", rng.integers(0, 10, 100, np.uint8)),
+    ):
+        header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+        (tmp_path / f"t10k-{name}-ubyte").write_bytes(header + array.tobytes())
+    claim = claims.load("uniformity_falls")
+    seen = []
+
+    def measure(quick, data):
+        seen.append((quick, data.X_train.shape))
+        return NUMBERS["uniformity_falls"][0]
+
+    monkeypatch.setattr(claims, "load", lambda name: claim._replace(measure=measure))
+    command = ["reproduce", "uniformity_falls", "--quick", "--out", str(tmp_path)]
+    assert main([*command, "--data", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "uniformity_falls.json").read_text())["data"] == "mnist-t10k"
+    assert main(command) == 0
+    assert json.loads((tmp_path / "uniformity_falls.json").read_text())["data"] == "digits"
+    assert seen == [(True, (80, 16)), (True, (1437, 64))]
+
+
+def test_images_for_a_claim_without_are_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("refsgd.datasets.load_mnist", lambda folder: "images")
+    assert main(["reproduce", "rates", "--data", "images", "--out", str(tmp_path / "new")]) == 2
+    assert capsys.readouterr().err == (
+        "refsgd: --data is not for rates, which takes no images; leave it out.\n"
+    )
+    assert not (tmp_path / "new").exists()
+
+
+def test_claim_that_needs_what_is_missing_is_skipped_by_name(tmp_path, capsys, monkeypatch):
+    measured = []
+
+    def reproduce(claim, folder, **options):
+        measured.append(claim.name)
+        return claims.Verdict(True, "by far")
+
+    monkeypatch.setattr(claims, "reproduce", reproduce)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["reproduce", "directional", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert 'skipped: torch is missing; pip install "refsgd[torch]"' in out
+    assert "\nconvolutional_networks    skipped: torch is missing\n" in out
+    assert measured == [name for name in claims.DIRECTIONAL if name != "convolutional_networks"]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._config import backend_name
+from ..datasets import Dataset, load_digits
 
 
 class Verdict(NamedTuple):
@@ -23,14 +24,19 @@ class Verdict(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """``measure(quick)`` gives numbers that JSON can hold; ``plot(axes, numbers)`` draws them on one axes."""
+    """``measure(quick)`` gives numbers that JSON can hold; ``plot(axes, numbers)`` draws them on one axes.
+
+    A claim ``on_images`` is given them: ``measure(quick, data)``. ``needs`` is a module that may be missing.
+    """
 
     name: str
     statement: str
     protocol: str
-    measure: Callable[[bool], dict[str, Any]]
+    measure: Callable[..., dict[str, Any]]
     verdict: Callable[[dict[str, Any]], Verdict]
     plot: Callable[[Any, dict[str, Any]], None]
+    on_images: bool = False
+    needs: str = ""
 
 
 #: Claims of arXiv 1301.3764, each the module of this name.
@@ -45,28 +51,40 @@ RATES = (
     "no_hyperparameter",
 )
 
-#: Statistics of directions, for arXiv 1810.00150.
-DIRECTIONAL = ("concentration_estimators",)
+#: Claims of arXiv 1810.00150.
+DIRECTIONAL = (
+    "uniformity_falls",
+    "snr_follows_uniformity",
+    "mean_direction_theorem",
+    "random_angles",
+    "convolutional_networks",
+    "concentration_estimators",
+)
 
-#: What can be run as a group.
 GROUPS = {"rates": RATES, "directional": DIRECTIONAL}
+NAMES = RATES + DIRECTIONAL
 
 
 def load(name: str) -> Claim:
     return importlib.import_module(f"{__package__}.{name}").CLAIM
 
 
-def reproduce(claim: Claim, folder: Path, *, quick: bool) -> Verdict:
-    """Measure a claim and write ``<name>.json`` and, with matplotlib, ``<name>.png``."""
+def reproduce(claim: Claim, folder: Path, *, quick: bool, data: Dataset | None = None) -> Verdict:
+    """Measure a claim and write ``<name>.json`` and, with matplotlib, ``<name>.png``.
+
+    A claim on images is measured on ``data``, or on the digits that come with the package.
+    """
     from .. import __version__
 
     began = time.perf_counter()
-    numbers = claim.measure(quick)
+    data = data or load_digits()
+    numbers = claim.measure(quick, data) if claim.on_images else claim.measure(quick)
     verdict = claim.verdict(numbers)
     record = {
         "claim": claim.statement,
         "protocol": claim.protocol,
         "quick": quick,
+        "data": data.name if claim.on_images else None,
         "holds": verdict.holds,
         "by": verdict.by,
         "numbers": numbers,
