@@ -65,5 +65,6 @@ class Problem:
         native.twin(self.roof, self.grad, self.probe_grad)
 
     def with_roof(self) -> Problem:
-        self.roof = self.buffer.copy()
+        self.roof, _ = allocate(self.dim, self.dtype)
+        self.roof[:] = self.buffer
         return self
