@@ -145,12 +145,15 @@ def overhead() -> Iterator[Row]:
     table = backend("c")
     problem = Problem(10, "float64")
     gradients = [problem.grad[None], problem.probe_grad[None]]
+    others = [-gradient for gradient in gradients]
     run = refsgd.VSGD().start(problem.grad, backend="c")
     run.tell(gradients[:1])
     for _ in range(20):
         run.tell(gradients)
 
     def ask_and_tell() -> None:
+        nonlocal gradients, others  # in turns, as in Problem
+        gradients, others = others, gradients
         run.ask()
         run.tell(gradients)
 
