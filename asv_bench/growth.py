@@ -65,6 +65,12 @@ def axes(title: str, x: str, y: str, second: str) -> Any:
     return figure, both
 
 
+def place_legends(*both: Any) -> None:
+    """Below, where they hide no curve."""
+    for ax in both:
+        ax.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+
+
 def dense(largest: float) -> None:
     figure, (times, memory) = axes(
         "dense step", "parameters", "ns a parameter", "MiB of state and two gradients"
@@ -85,8 +91,7 @@ def dense(largest: float) -> None:
             per = 1e9 * np.array(seconds) / dims
             times.plot(dims, per, line, label=f"{name} {dtype}", **style)
         memory.plot(dims, [8 * d * size / 2**20 for d in dims], marker=marker, label=dtype)
-    for ax in (times, memory):
-        ax.legend(fontsize=7)
+    place_legends(times, memory)
     save(figure, "growth_dense.png")
 
 
@@ -102,10 +107,18 @@ def sparse(largest: float) -> None:
                 problem = SparseStep()
                 problem.setup(name, d, nnz)
                 spent.append(1e6 * least_seconds(problem.time_step))
-            times.plot(dims, spent, line, marker="o", markersize=4, color=f"C{color}", label=f"{name}, {nnz}")
+            times.plot(
+                dims,
+                spent,
+                line,
+                marker="o",
+                markersize=4,
+                color=f"C{color}",
+                label=f"{name}, {nnz} non-zeros",
+            )
         if nnz == 75:
             memory.plot(dims, [40 * d / 2**20 for d in dims], marker="o")  # six rows, probe, two counts
-    times.legend(fontsize=7, title="backend, non-zeros")
+    place_legends(times)
     save(figure, "growth_sparse.png")
 
 
@@ -131,8 +144,7 @@ def moments(largest: float) -> None:
     both = 2 * 10_000 * 4 / 2**20
     memory.plot(counts, [both] * len(counts), marker="o", label="here")
     memory.plot(counts, [n * both / 2 + both for n in counts], marker="o", label="plain NumPy")
-    for ax in (times, memory):
-        ax.legend(fontsize=7)
+    place_legends(times, memory)
     save(figure, "growth_moments.png")
 
 
