@@ -99,7 +99,7 @@ def ulps(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class StepRoof:
-    """Time of a C step over that of the roof: at 1 memory is the only limit. Less is better, as asv has it."""
+    """Time of a C step over that of the roof: at 1 only memory limits. Less is better, as asv has it."""
 
     params = ([10_000, 100_000, 1_000_000, 10_000_000], DTYPES, [False, True])
     param_names = ("dim", "dtype", "faithful")
