@@ -13,6 +13,7 @@ threads say nothing.
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -145,12 +146,15 @@ def overhead() -> Iterator[Row]:
     table = backend("c")
     problem = Problem(10, "float64")
     gradients = [problem.grad[None], problem.probe_grad[None]]
+    others = [-gradient for gradient in gradients]
     run = refsgd.VSGD().start(problem.grad, backend="c")
     run.tell(gradients[:1])
     for _ in range(20):
         run.tell(gradients)
 
     def ask_and_tell() -> None:
+        nonlocal gradients, others  # in turns, as in Problem
+        gradients, others = others, gradients
         run.ask()
         run.tell(gradients)
 
@@ -181,33 +185,61 @@ def directions(dims: list[int]) -> Iterator[Row]:
         yield Row(f"vmf.concentration, one of 10,000, d={size(dim)}", times["solve"] / r.size)
 
 
-def fused_adam(dims: list[int]) -> Iterator[Row]:
+def peers(dims: list[int]) -> Iterator[Row]:
+    """Optimisers of PyTorch that a user might pick instead, in float32; what is missing is named."""
     try:
         import torch
     except ImportError:
         raise NotImplementedError("torch is not installed") from None
     torch.set_num_threads(1)
+    makers = {
+        "torch fused Adam": lambda p: torch.optim.Adam(p, fused=True),
+        "Prodigy": lambda p: importlib.import_module("prodigyopt").Prodigy(p),
+        "D-Adapt Adam": lambda p: importlib.import_module("dadaptation").DAdaptAdam(p, lr=1.0),
+        "DoG": lambda p: importlib.import_module("dog").DoG(p),
+        "ScheduleFree AdamW": schedule_free,
+    }
     table = backend("c")
-    for dim in dims:
-        problem = Problem(dim, "float32")
-        parameter = torch.nn.Parameter(torch.from_numpy(problem.state.x.copy()))
-        parameter.grad = torch.from_numpy(problem.grad.copy())
-        adam = torch.optim.Adam([parameter], fused=True)
-        bar = (
-            ">= 20"
-            if dim <= 1_000
-            else ">= 3.5"
-            if dim <= 10_000
-            else "<= 1.1"
-            if dim <= 100_000
-            else "<= 1.7"
-        )
-        yield versus(
-            f"C step float32 d={size(dim)}: torch fused Adam",
-            lambda p=problem: p.step(table),
-            adam.step,
-            bar,
-        )
+    for name, make in makers.items():
+        for dim in dims:
+            problem = Problem(dim, "float32")
+            parameter = torch.nn.Parameter(torch.from_numpy(problem.state.x.copy()))
+            parameter.grad = torch.from_numpy(problem.grad.copy())
+            try:
+                peer = make([parameter])
+            except ImportError as error:
+                yield Row(f"{name}: skipped, {error}")
+                break
+            bar = PEER_BARS.get((name, dim), ">=")
+            claim = f"C step float32 d={size(dim)}: {name}"
+            yield versus(claim, lambda p=problem: p.step(table), peer.step, bar)
+
+
+def schedule_free(parameters: list[Any]) -> Any:
+    peer = importlib.import_module("schedulefree").AdamWScheduleFree(parameters)
+    peer.train()
+    return peer
+
+
+PEER_BARS = {
+    ("torch fused Adam", 1_000): ">= 20",
+    ("torch fused Adam", 10_000): ">= 3.5",
+    ("torch fused Adam", 100_000): "<= 1.1",
+    ("torch fused Adam", 1_000_000): "<= 1.7",
+    ("torch fused Adam", 10_000_000): "<= 1.7",
+    ("Prodigy", 100_000): ">= 2.5",
+    ("Prodigy", 1_000_000): ">= 3.2",
+    ("Prodigy", 10_000_000): ">= 4.5",
+    ("D-Adapt Adam", 100_000): ">= 2.7",
+    ("D-Adapt Adam", 1_000_000): ">= 3.5",
+    ("D-Adapt Adam", 10_000_000): ">= 5.5",
+    ("DoG", 100_000): ">= 1.3",
+    ("DoG", 1_000_000): ">= 1.35",
+    ("DoG", 10_000_000): ">= 2.2",
+    ("ScheduleFree AdamW", 100_000): ">= 1.8",
+    ("ScheduleFree AdamW", 1_000_000): ">= 2.2",
+    ("ScheduleFree AdamW", 10_000_000): ">= 2.5",
+}
 
 
 def rows(quick: bool) -> Iterator[Row]:
@@ -221,7 +253,7 @@ def rows(quick: bool) -> Iterator[Row]:
         "overhead": overhead(),
         "import": imports(5 if quick else 9),
         "directions": directions([32, 300, 4_000] if quick else DIMS),
-        "torch fused Adam": fused_adam([1_000, 10_000, 100_000, 1_000_000, *large]),
+        "peers": peers([1_000, 10_000, 100_000, 1_000_000, *large]),
     }
     for name, group in groups.items():
         try:

@@ -12,6 +12,5 @@
 
 #include "internal.h"
 
-#define PREFETCH 2048 /* bytes ahead: asv_bench/table.py shows what it is worth */
 #define TEMPLATE "step.inc"
 #include "real.h"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import refsgd
 from refsgd import VSGD, Moments
+from refsgd.sgd.averages import allocate
 
 RULES = [VSGD(), VSGD(faithful=True)]
 both_rules = pytest.mark.parametrize("rule", RULES, ids=["default", "published"])
@@ -716,3 +717,11 @@ def test_squares_that_vanish_are_no_trouble(backend, dtype, factor):
     run = VSGD().start(np.ones(2, dtype), backend=backend)
     drive(run, draws(40, 2, 2, dtype=dtype), lambda x, c: dtype(factor) * slopes(x - c))
     assert np.isfinite(run.state).all() and np.isfinite(run.rates).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [1, 17, 5000])
+def test_state_begins_with_a_cache_line_and_is_zero(dtype, d):
+    buffer, state = allocate(d, np.dtype(dtype))
+    assert buffer.ctypes.data % 64 == 0 and buffer.flags.c_contiguous and not buffer.any()
+    assert np.shares_memory(buffer, state.tau) and len(state.tau) == d

@@ -34,7 +34,11 @@ def backend(name: str, threads: int = 1) -> Kernels:
 
 
 class Problem:
-    """A state in the middle of a run, and the gradients of one online step; every page has been touched."""
+    """A state in the middle of a run, and the gradients of one online step; every page has been touched.
+
+    Every other step has the gradients with the opposite sign. With the same ones all the time parameters
+    would run away, and what is timed would be the arithmetic of denormal numbers.
+    """
 
     def __init__(self, dim: int, dtype: str, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
@@ -48,7 +52,14 @@ class Problem:
         self.state.tau[:] = 5
         self.grad = self.normal(rng)
         self.probe_grad = self.grad + self.dtype.type(0.1) * self.normal(rng)
+        self.opposite = -self.grad, -self.probe_grad
         self.sums = np.zeros((n_blocks(dim), 3))
+
+    def turn(self) -> tuple[np.ndarray, np.ndarray]:
+        """The gradients of this step; those of the next are the others."""
+        gradients = self.grad, self.probe_grad
+        (self.grad, self.probe_grad), self.opposite = self.opposite, gradients
+        return gradients
 
     def normal(self, rng: np.random.Generator) -> np.ndarray:
         return rng.standard_normal(self.dim, self.dtype)
@@ -56,14 +67,16 @@ class Problem:
     def step(self, table: Kernels, faithful: bool = False) -> None:
         """An online step with the curvature by finite differences, as `refsgd.Run` calls it."""
         scale = -1.0 if faithful else 0.3
-        table.step_fd(self.buffer, self.grad, None, self.probe_grad, 1, 4.0, 4.0, scale, faithful, self.sums)
+        grad, probe_grad = self.turn()
+        table.step_fd(self.buffer, grad, None, probe_grad, 1, 4.0, 4.0, scale, faithful, self.sums)
 
     def twin(self) -> None:
         """The memory roof of `step`: the same streams, trivial arithmetic. On a copy, as its values grow."""
         from refsgd.kernels import native
 
-        native.twin(self.roof, self.grad, self.probe_grad)
+        native.twin(self.roof, *self.turn())
 
     def with_roof(self) -> Problem:
-        self.roof = self.buffer.copy()
+        self.roof, _ = allocate(self.dim, self.dtype)
+        self.roof[:] = self.buffer
         return self

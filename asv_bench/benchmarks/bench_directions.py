@@ -51,11 +51,11 @@ class Directions:
     def peakmem_update(self, *_: object) -> None:
         self.problem.update()
 
-    def track_ratio_to_sum(self, *_: object) -> float:
+    def track_time_to_roof(self, *_: object) -> float:
         times = interleaved({"update": self.problem.update, "read": self.problem.read})
         return float(np.median(times["update"] / times["read"]))
 
-    track_ratio_to_sum.unit = "update time / X.sum() time"  # type: ignore[attr-defined]
+    track_time_to_roof.unit = "update time / X.sum() time"  # type: ignore[attr-defined]
 
 
 class TightDirections(Directions):

@@ -85,7 +85,7 @@ def advance(  # type: ignore[no-untyped-def]
 ):
     """One parameter: everything below the curvature. Numbers, ``zero`` and ``one`` too, have one dtype."""
     dg, dh = g - ga, h - ha
-    g_var, h_var = max(g2a - ga * ga, zero), max(h2a - ha * ha, zero)
+    g_var, h_var = abs(g2a - ga * ga), abs(h2a - ha * ha)
     is_outlier = (dg * dg > limit_g * g_var) | (dh * dh > limit_h * h_var)
     t += one if is_outlier else zero
 
@@ -97,21 +97,24 @@ def advance(  # type: ignore[no-untyped-def]
 
     square = ga * ga
     total = g2a + (n - one) * square
-    rho = min(n * square / (total if total > 0 else one), one)
+    ratio = n * square / (total if total > 0 else one)
+    rho = min(ratio if total > 0 else zero, one)
     if variant == DEFAULT:
-        curv2 = ha * ha + max(h2a - ha * ha, zero) * tau_inv
+        curv2 = ha * ha + abs(h2a - ha * ha) * tau_inv
         gain = rho * math.sqrt(rho)
         known = gain / (curv2 if curv2 > 0 else one)
         rate = math.sqrt(known if curv2 > 0 else gain * (scale * scale))
         forget = rho
     else:
         if variant == FAITHFUL_FD:
-            rate = ha / (h2a if h2a > 0 else one) * rho
+            known = ha / (h2a if h2a > 0 else one)
+            rate = (known if h2a > 0 else zero) * rho
         else:
             known = rho / (ha if ha > 0 else one)
             rate = known if ha > 0 else zero
-        forget = square / (g2a if g2a > 0 else one)
-    t = max((one - forget) * t + one, one)
+        ratio = square / (g2a if g2a > 0 else one)
+        forget = min(ratio if g2a > 0 else zero, one)
+    t = (one - forget) * t + one
 
     moved = x - rate * move
     x = moved if moved - moved == 0 else x  # a step that would overflow is not taken

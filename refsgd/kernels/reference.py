@@ -66,12 +66,17 @@ def signal_share(g_avg: Array, g2_avg: Array, n: Any) -> Array:
     n = np.asarray(n, g_avg.dtype)
     square = g_avg * g_avg
     total = g2_avg + (n - 1) * square
-    return np.minimum(n * square / np.where(total > 0, total, 1), 1)
+    return share(n * square, total)
+
+
+def share(part: Array, total: Array) -> Array:
+    """part / total, at most 1, and 0 where there is nothing to share."""
+    return np.minimum(np.where(total > 0, part / np.where(total > 0, total, 1), 0), 1)
 
 
 def faithful_rates(h_avg: Array, h2_avg: Array, rho: Array) -> Array:
     """[2], algorithm 1: h_avg / h2_avg * rho; where no curvature was ever seen, no step."""
-    return h_avg / np.where(h2_avg > 0, h2_avg, 1) * rho
+    return np.where(h2_avg > 0, h_avg / np.where(h2_avg > 0, h2_avg, 1), 0) * rho
 
 
 def faithful_bbprop_rates(h_avg: Array, rho: Array) -> Array:
@@ -94,7 +99,8 @@ def robust_rates(h_avg: Array, h2_avg: Array, tau_inv: Array, rho: Array, scale:
 
 
 def variance(second_moment: Array, mean: Array) -> Array:
-    return np.maximum(second_moment - mean * mean, 0)
+    """Where rounding makes it negative, its size is that of rounding."""
+    return np.abs(second_moment - mean * mean)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -132,8 +138,8 @@ def step(
     else:
         is_fd = variant == FAITHFUL_FD
         rate = faithful_rates(h_avg, h2_avg, rho) if is_fd else faithful_bbprop_rates(h_avg, rho)
-        forget = g_avg * g_avg / np.where(g2_avg > 0, g2_avg, 1)
-    tau[:] = np.maximum((1 - forget) * tau + 1, 1)
+        forget = share(g_avg * g_avg, g2_avg)
+    tau[:] = (1 - forget) * tau + 1
     moved = x - rate * move
     x[:] = np.where(np.isfinite(moved), moved, x)  # a step that would overflow is not taken
 

@@ -62,7 +62,9 @@ class StepScale(NamedTuple):
 
     def bounded(self, dtype: np.dtype[Any]) -> StepScale:
         """Small enough that in ``dtype`` its square stays finite."""
-        return self._replace(scale=min(self.scale, math.ldexp(1.0, MAX_CURV_EXPONENT[dtype.name])))
+        # dtype.name takes longer than all else here
+        exponent = MAX_CURV_EXPONENT["float32" if dtype.itemsize == 4 else "float64"]
+        return self._replace(scale=min(self.scale, math.ldexp(1.0, exponent)))
 
 
 def follow(
