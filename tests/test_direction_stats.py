@@ -411,3 +411,39 @@ def test_tight_rows_after_spread_ones_are_still_told_apart():
     found.update(tight)
     _, one_minus_r = oracle.lengths(np.vstack([spread, tight]), np.ones(3003))
     assert found.one_minus_r == pytest.approx(one_minus_r, rel=2e-14)  # 16 roundings, and those of sums
+
+
+@pytest.mark.parametrize("other", [None, 3.0, np.eye(3)])
+def test_merge_with_something_else_is_refused(other):
+    with pytest.raises(TypeError, match="other must be a DirectionStats, got"):
+        DirectionStats(3) + other
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"n": np.array("x")}, TypeError, r'state\["n"\] must be an integer'),
+        ({"n": np.array(2.5)}, TypeError, r'state\["n"\] must be an integer'),
+        ({"n_zero": np.array(-1)}, ValueError, r'state\["n_zero"\] must be at least 0'),
+        ({"weight": -np.ones(16)}, ValueError, r'state\["weight"\] must be 0 or more, got -1'),
+        ({"sums": np.zeros((2, 3))}, ValueError, r'state\["sums"\] must have shape'),
+        ({"version": np.array(99)}, ValueError, "state must have version 1, got 99"),
+    ],
+)
+def test_state_that_is_none_is_refused_and_nothing_changed(change, error, match):
+    stats = DirectionStats(3)
+    stats.update(np.eye(3))
+    before = stats.state_dict()
+    with pytest.raises(error, match=match):
+        stats.load_state_dict(before | change)
+    with pytest.raises(ValueError, match=r"state must be whole, got no \['spread'\]"):
+        stats.load_state_dict({name: value for name, value in before.items() if name != "spread"})
+    assert all(np.array_equal(stats.state_dict()[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("weight", [1e-200, 1e200])
+def test_weights_whose_squares_leave_the_range_are_refused(weight):
+    stats = DirectionStats(3)
+    with pytest.raises(ValueError, match="weights must be within 1e-100 and 1e"):
+        stats.update(np.eye(3), np.array([1.0, weight, 1.0]))
+    assert stats.n == 0

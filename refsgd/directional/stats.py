@@ -40,6 +40,7 @@ MAX_BLOCKS = 20  # the sign-flip test tries 2**(n_blocks - 1) sign vectors
 MANY = 8  # rows of each block from which on a copy of the sums is small beside the rows
 # Lengths that `assume_unit` takes for 1: what is rounded in the dtype of the rows, in many dimensions.
 UNIT_TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
+MAX_WEIGHT = 1e100  # whose square can be summed
 VERSION = 1
 
 Estimator = Literal["mle", "banerjee", "unbiased", "marginal"]
@@ -135,6 +136,10 @@ class DirectionStats:
             weights = float_array("weights", np.atleast_1d(weights), (n,)).astype(np.float64, copy=False)
             if (weights <= 0.0).any():
                 refuse("weights", "be positive", weights <= 0.0, "leave out the rows that should not count")
+            if (bad := (weights < 1.0 / MAX_WEIGHT) | (weights > MAX_WEIGHT)).any():
+                refuse(
+                    "weights", f"be within {1.0 / MAX_WEIGHT:g} and {MAX_WEIGHT:g}", bad, "rescale them all"
+                )
         if is_sparse(rows) or not self._take_in_chunks(rows, weights, assume_unit):
             self._take_in_checked(rows, weights, zero, assume_unit)
 
@@ -233,9 +238,14 @@ class DirectionStats:
 
         Raises
         ------
+        TypeError
+            If `other` is something else.
         ValueError
             If `other` has another `dim` or `n_blocks`.
         """
+        if not isinstance(other, DirectionStats):
+            got = type(other).__name__
+            raise TypeError(message("other", "be a DirectionStats", got, "update with rows instead"))
         for name in ("dim", "n_blocks"):
             own, its = getattr(self, name), getattr(other, name)
             if own != its:
@@ -379,10 +389,16 @@ class DirectionStats:
         Raises
         ------
         ValueError
-            If an array has another shape, or the state is of another version.
+            If an entry is missing, is not what `state_dict` gives, or of another shape or version. The
+            statistics stay as they were then.
         """
-        if int(state["version"]) != VERSION:
-            raise ValueError(message("state", f"have version {VERSION}", state["version"], "save it anew"))
+        if state.get("version") != VERSION:
+            raise ValueError(
+                message("state", f"have version {VERSION}", state.get("version"), "save it anew")
+            )
+        if missing := {*self.state_dict()} - {*state}:
+            raise ValueError(message("state", "be whole", f"no {sorted(missing)}", "save it anew"))
+        n, n_zero = (integer(f'state["{name}"]', np.asarray(state[name])[()], 0) for name in ("n", "n_zero"))
         k = self.n_blocks
         shapes = {
             "reference": (self.dim,),
@@ -392,9 +408,13 @@ class DirectionStats:
             "spread": (k,),
         }
         arrays = {name: float_array(f'state["{name}"]', state[name], shape) for name, shape in shapes.items()}
+        for name in ("weight", "weight2", "spread"):
+            if (arrays[name] < 0.0).any():
+                got = f"{arrays[name].min():g}"
+                raise ValueError(message(f'state["{name}"]', "be 0 or more", got, "save it anew"))
         for name, array in arrays.items():
             getattr(self, f"_{name}")[...] = array
-        self.n, self.n_zero = int(state["n"]), int(state["n_zero"])
+        self.n, self.n_zero = n, n_zero
 
     def _resultant(self) -> Floats:
         """``sum w u``, of shape (dim,)."""
