@@ -1,6 +1,6 @@
-"""Test log-loss of linear classifiers with nothing tuned, after one pass and after five, and their speed.
+"""Test log-loss of linear classifiers with nothing tuned, after one pass and after five.
 
-    python asv_bench/linear.py [--data DIR] [--quick] [--seeds 3] [--only digits,zipf] [--no-speed]
+    python asv_bench/linear.py [--data DIR] [--quick] [--seeds 3] [--only digits,zipf]
 
 Ours beside scikit-learn's SGDClassifier and Vowpal Wabbit with their defaults, and the best of a fixed list
 of eleven rates of SGDClassifier, chosen on the test set. Tasks of several classes are one against the rest:
@@ -21,8 +21,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from linear_tasks import Task, tasks
-from linear_tasks import zipf as zipf_task
-from ratios import medians
 from scipy.sparse import csr_array
 from sklearn.linear_model import SGDClassifier
 
@@ -167,32 +165,6 @@ def report(task: Task, seeds: range) -> list[tuple[str, bool]]:
     return found
 
 
-def speed(is_quick: bool) -> None:
-    """Nanoseconds per non-zero of one pass, checks of the input and all, and ratios within one run."""
-    task = zipf_task(20_000 if is_quick else 200_000)
-    X, y = task.X, task.Y[:, 0]
-    X32 = X.astype(np.float32)
-    ours = refsgd.VSGDClassifier(max_iter=1, tol=None)
-    labels = [-1.0, 1.0]
-    shuffled = {
-        "SGDClassifier f64": lambda: sgd(1, 0).fit(X, y),
-        "ours f64": lambda: ours.fit(X, y),
-        "ours f32": lambda: ours.fit(X32, y),
-    }
-    in_order = {
-        "SGDClassifier f64": lambda: sgd(1, 0, shuffle=False).fit(X, y),
-        "ours f64": lambda: refsgd.VSGDClassifier().partial_fit(X, y, classes=labels),
-        "ours f32": lambda: refsgd.VSGDClassifier().partial_fit(X32, y, classes=labels),
-    }
-    for order, functions in {"shuffled": shuffled, "in order": in_order}.items():
-        times = medians(functions)
-        for name, seconds in times.items():
-            ratio = seconds / times["SGDClassifier f64"]
-            print(
-                f"{order}  {name:18s}{1e9 * seconds / X.nnz:8.2f} ns a non-zero {ratio:8.2f} of SGDClassifier"
-            )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -201,7 +173,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the Zipf task, one seed")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", help="names of tasks")
-    parser.add_argument("--no-speed", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # overflows of peers in features of large units
     seeds = range(1 if options.quick else options.seeds)
@@ -217,9 +188,6 @@ def main() -> None:
             f"{bar}: {n_tasks[bar] - len(missed)} of {n_tasks[bar]}"
             + (f"; not {', '.join(missed)}" if missed else "")
         )
-    if not options.no_speed:
-        print()
-        speed(options.quick)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,152 @@
+"""Time of one pass of a linear classifier, per non-zero, beside its peers: one table, ratios within one run.
+
+    python asv_bench/linear_speed.py           200,000 texts, and rows over 4.2 million columns
+    python asv_bench/linear_speed.py --quick   a tenth of both
+
+Times are of the processor, one thread, medians of turns. Ours and SGDClassifier's are those of `fit` and
+`partial_fit`, with their checks; Vowpal Wabbit reads its cache, or learns from examples that it holds in
+memory; river takes dictionaries, of which a part is timed. A peer that is missing is named and skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from linear import sgd, write
+from linear_tasks import zipf
+
+# isort: split
+import numpy as np
+from scipy.sparse import csr_array
+
+import refsgd
+
+ROUNDS = 5
+BARS = {
+    ("text, shuffled", "ours f32"): 0.95,
+    ("text, shuffled", "ours f64"): 1.3,
+    ("text, in order", "ours f32"): 1.45,
+    ("text, in order", "ours f64"): 2.2,
+    ("4.2 million columns", "ours f32"): 0.55,
+}
+
+
+def wide(n: int) -> tuple[csr_array, np.ndarray]:
+    """Rows of 75 among 4.2 million columns."""
+    rng = np.random.default_rng(0)
+    columns = np.sort(rng.integers(0, 4_200_000, (n, 75), np.int32), axis=1)
+    columns += np.arange(75, dtype=np.int32)  # no column twice
+    ends = 75 * np.arange(n + 1, dtype=np.int32)
+    X = csr_array((rng.random(columns.size), columns.ravel(), ends), shape=(n, 4_200_075))
+    return X, np.where(rng.random(n) < 0.5, -1.0, 1.0)
+
+
+def ours(X: csr_array, y: np.ndarray, is_shuffled: bool) -> Callable[[], Any]:
+    if is_shuffled:
+        return lambda: refsgd.VSGDClassifier(max_iter=1, tol=None).fit(X, y)
+    return lambda: refsgd.VSGDClassifier().partial_fit(X, y, classes=[-1.0, 1.0])
+
+
+def table(name: str, X: csr_array, y: np.ndarray, is_shuffled: bool) -> dict[str, float]:
+    """Seconds a pass, printed with ratios to SGDClassifier."""
+    methods = {
+        "SGDClassifier": lambda: sgd(1, 0, shuffle=is_shuffled).fit(X, y),
+        "ours f64": ours(X, y, is_shuffled),
+        "ours f32": ours(X.astype(np.float32), y, is_shuffled),
+    }
+    times: dict[str, list[float]] = {method: [] for method in methods}
+    for _ in range(ROUNDS):
+        for method, run in methods.items():
+            times[method].append(processor_time(run))
+    seconds = {method: float(np.median(each)) for method, each in times.items()}
+    for method in methods:
+        ratio = seconds[method] / seconds["SGDClassifier"]
+        bar = BARS.get((name, method))
+        met = "" if bar is None else f"   <= {bar}: {'met' if ratio <= bar else 'NOT met'}"
+        print(
+            f"{name:20s} {method:14s} {1e9 * seconds[method] / X.nnz:8.2f} ns {ratio:8.2f}{met}", flush=True
+        )
+    return seconds
+
+
+def processor_time(run: Callable[[], Any]) -> float:
+    began = time.process_time()
+    run()
+    return time.process_time() - began
+
+
+def cache_of_vowpal_wabbit(X: csr_array, y: np.ndarray) -> float:
+    import vowpalwabbit
+
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder, "train"), X, y)
+        arguments = f"-d {folder}/train --cache_file {folder}/cache --loss_function logistic -b 18 --quiet"
+        vowpalwabbit.Workspace(arguments).finish()  # writes the cache
+        return min(processor_time(lambda: vowpalwabbit.Workspace(arguments).finish()) for _ in range(3))
+
+
+def memory_of_vowpal_wabbit(X: csr_array, y: np.ndarray) -> float:
+    import vowpalwabbit
+
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder, "train"), X, y)
+        lines = Path(folder, "train").read_text().splitlines()
+    workspace = vowpalwabbit.Workspace("--loss_function logistic -b 18 --quiet")
+    examples = [workspace.example(line) for line in lines]
+    return processor_time(lambda: [workspace.learn(example) for example in examples])
+
+
+def river(X: csr_array, y: np.ndarray) -> float:
+    from river import linear_model
+
+    rows = [
+        dict(zip(X.indices[i:j].tolist(), X.data[i:j].tolist(), strict=True))
+        for i, j in zip(X.indptr[:-1], X.indptr[1:], strict=True)
+    ]
+    model = linear_model.LogisticRegression()
+
+    def learn() -> None:
+        for row, target in zip(rows, y, strict=True):
+            model.learn_one(row, target > 0)
+
+    return processor_time(learn)
+
+
+PEERS: dict[str, tuple[Callable[[csr_array, np.ndarray], float], int, float]] = {
+    "Vowpal Wabbit, cache": (cache_of_vowpal_wabbit, 200_000, 3.0),
+    "Vowpal Wabbit, memory": (memory_of_vowpal_wabbit, 20_000, 4.0),
+    "river": (river, 2_000, 30.0),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true")
+    is_quick = parser.parse_args().quick
+    warnings.simplefilter("ignore")
+    task = zipf(20_000 if is_quick else 200_000)
+    X, y = task.X, task.Y[:, 0]
+    table("text, shuffled", X, y, True)
+    own = table("text, in order", X, y, False)["ours f32"] / X.nnz
+    table("4.2 million columns", *wide(10_000 if is_quick else 100_000), is_shuffled=True)
+    for name, (peer, most, bar) in PEERS.items():
+        part, targets = X[:most], y[:most]
+        try:
+            each = peer(part, targets) / part.nnz
+        except ImportError as error:
+            print(f"{name}: skipped, {error}")
+            continue
+        verdict = "met" if each / own >= bar else "NOT met"
+        print(
+            f"{name:35s} {1e9 * each:8.2f} ns {each / own:8.1f} of ours f32 in order   >= {bar:g}: {verdict}"
+        )
+
+
+if __name__ == "__main__":
+    main()
