@@ -54,6 +54,7 @@ LEFT_OUT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:max_iter must suffice")
 @estimator_checks.parametrize_with_checks(
     [
@@ -124,6 +125,7 @@ def test_pickle_and_clone():
         assert not hasattr(clone(estimator), "coef_")
 
 
+@pytest.mark.slow
 def test_takes_its_place_in_pipelines_searches_and_calibration():
     model = VSGDClassifier(max_iter=20, tol=None, random_state=0)
     pipeline = make_pipeline(StandardScaler(), model)

@@ -229,7 +229,7 @@ def best_constant(loss, y, epsilon):
 def test_it_never_diverges(loss, average, form):
     rows, y = problem(loss, **form)
     epsilon = 0.1 * float(np.std(y))
-    options = {"average": average, "max_iter": 30, "tol": None, "random_state": 0}
+    options = {"average": average, "max_iter": 30, "tol": None, "random_state": 0, "backend": "auto"}
     if loss in MARGIN_LOSSES:
         model = VSGDClassifier(loss, **options).fit(rows, y)
     else:
