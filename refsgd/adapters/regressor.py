@@ -70,9 +70,9 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
         Rates at the end, in units of ``coef_**2 / loss``; NaN of a feature that was 0 throughout.
     n_iter_ : int
         Epochs taken; 1 after `partial_fit`.
-    loss_curve_ : (n_iter_,) ndarray of float64
+    loss_curve_ : (n_epochs,) ndarray of float64
         Mean loss of each epoch, every sample's taken before its step.
-    validation_loss_curve_ : (n_iter_,) ndarray of float64
+    validation_loss_curve_ : (n_epochs,) ndarray of float64
         The same of the rows set aside, after each epoch.
     validation_score_ : float
         R**2 on the rows set aside of the coefficients that were kept; NaN of a single row.
