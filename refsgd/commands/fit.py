@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from .._config import BACKENDS, backend_name
 from .._errors import message
+from .._files import check_folder
 from ..progress import bar
 from ..sgd.interrupts import Interrupts
 from ..sgd.linear import LOSSES, MARGIN_LOSSES
 from ..textdata import Chunk, read_chunks
-from .files import check_folder
 from .learner import Learner
 from .predictor import FORMATS, Predictor, as_label, check_format
 from .scores import Sample, Tally

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import message
+from .._files import check_folder, written
 from ..progress import bar
 from ..textdata import read_chunks
-from .files import check_folder, written
 from .predictor import WITH_PROBABILITY, Predictor, as_label, check_format, load
 
 WHAT = ("label", "score", "probability")

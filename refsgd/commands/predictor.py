@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .._errors import message
+from .._files import written
 from ..sgd.linear import LOSSES, MARGIN_LOSSES
 from ..textdata import Chunk
-from .files import written
 
 VERSION = 1
 FORMATS = {"svmlight": "svmlight text", "vw": "Vowpal Wabbit text"}

@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .._files import written
 
 if TYPE_CHECKING:
     from .monitor import DirectionReport
@@ -72,12 +73,12 @@ def to_csv(history: NDArray[Any], path: str | Path) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(history.dtype.names or ())
     writer.writerows(history.tolist())
-    replace(path, file.getvalue())
+    write(path, file.getvalue())
 
 
 def to_json(columns: dict[str, list[Any]], path: str | Path) -> None:
     strict = {name: [for_json(value) for value in values] for name, values in columns.items()}
-    replace(path, json.dumps(strict, allow_nan=False))
+    write(path, json.dumps(strict, allow_nan=False))
 
 
 def for_json(value: Any) -> Any:
@@ -87,15 +88,6 @@ def for_json(value: Any) -> Any:
     return value
 
 
-def replace(path: str | Path, text: str) -> None:
-    """Put a file in place of an older one when all of it is written, so that none is ever lost."""
-    path = Path(path)
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        with new.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+def write(path: str | Path, text: str) -> None:
+    with written(path) as file:
+        file.write(text.encode("utf-8"))

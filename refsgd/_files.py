@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from .._errors import message
+from ._errors import message
 
 
 def check_folder(option: str, path: str) -> None:
@@ -22,13 +22,15 @@ def check_folder(option: str, path: str) -> None:
 
 
 @contextmanager
-def written(path: str) -> Iterator[IO[bytes]]:
+def written(path: str | Path) -> Iterator[IO[bytes]]:
     """A file beside the one of that name, which takes its place at the end unless an error comes first."""
     target = Path(path).absolute()
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, target)
     except BaseException:
