@@ -7,8 +7,8 @@
  *   penalty    theta /= (1 + rate alpha)^passed          when next touched, for all samples passed by;
  *              it counts in rho with its own gradient and curvature
  *
- * A sample without a slope counts for g and g^2, not for h. Where an entry is larger than all before it together,
- * theta is first brought to the new scale: theta *= s_before / s.
+ * A sample without a slope counts for g and g^2, not for h. Where an entry is larger than all before it
+ * together, theta is first brought to the new scale: theta *= s_before / s.
  *
  * All of a parameter lies in one record: half a cache line in f32, one in f64. The records of a row are
  * transposed on the way in and out, so that the arithmetic between runs over plain arrays.
@@ -71,17 +71,20 @@ static loss_at linear_loss(int loss, double z, double y, double epsilon, double 
     }
 }
 
-/* The same of softmax scores, class by class */
+/* The same of softmax scores, class by class; the loss is that of each. */
 static void multinomial(const double *score, size_t n_outputs, size_t label, loss_at *at)
 {
     double top = score[0], total = 0;
     for (size_t k = 1; k < n_outputs; ++k)
         top = fmax(top, score[k]);
-    for (size_t k = 0; k < n_outputs; ++k)
-        total += exp(score[k] - top);
     for (size_t k = 0; k < n_outputs; ++k) {
-        double p = exp(score[k] - top) / total, slope = p - (k == label);
-        at[k] = (loss_at){log(total) + top - score[label], slope, fmax(2 * p * (1 - p), fabs(slope) / 2)};
+        at[k].curv = exp(score[k] - top);
+        total += at[k].curv;
+    }
+    double value = log(total) + top - score[label];
+    for (size_t k = 0; k < n_outputs; ++k) {
+        double p = at[k].curv / total, slope = p - (k == label);
+        at[k] = (loss_at){value, slope, fmax(2 * p * (1 - p), fabs(slope) / 2)};
     }
 }
 

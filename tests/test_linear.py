@@ -327,6 +327,8 @@ def bad_rows():
     broken, short = X.copy(), X.copy()
     broken.indices = np.where(X.indices == 3, DIM, X.indices)
     short.indptr = X.indptr[::-1].copy()
+    cut = X.copy()
+    cut.indptr = X.indptr[:-3].copy()
     infinite = X.copy()
     infinite.data[0] = np.inf
     return {
@@ -334,13 +336,14 @@ def bad_rows():
         "features": (X[:, :5], ValueError, r"X must have shape \(n, 12\), got \(40, 5\)"),
         "index": (broken, ValueError, "indices from 0 to 11, got 0 to 12"),
         "indptr": (short, ValueError, "rising indptr"),
+        "rows": (cut, ValueError, "rising indptr"),
         "infinite": (infinite, ValueError, "X must be within"),
         "nan": (np.full((40, DIM), np.nan), ValueError, "X must be within"),
         "huge": (np.full((40, DIM), 1e200), ValueError, "X must be within"),
     }
 
 
-@pytest.mark.parametrize("case", ["csc", "features", "index", "indptr", "infinite", "nan", "huge"])
+@pytest.mark.parametrize("case", ["csc", "features", "index", "indptr", "rows", "infinite", "nan", "huge"])
 def test_bad_rows_are_refused_before_anything_is_learnt(case):
     X, error, match = bad_rows()[case]
     model = make("log_loss")

@@ -42,28 +42,12 @@ class Sample:
         if w.sum() == 0:
             w = np.ones_like(w)
         each = targets(y, classes).T
-        best = np.array([_constant(loss, t, w) for t in each])
+        best = np.array([linear_losses.best_constant(loss, t, w) for t in each])
         mean = sum(
             np.average(linear_losses.values(loss, np.full(t.shape, z), t, epsilon), weights=w)
             for z, t in zip(best, each, strict=True)
         )
         return best, float(mean)
-
-
-def _constant(loss: str, y: Array, w: Array) -> float:
-    """The constant with the least mean loss; of the losses with corners near 0 the median, close to it."""
-    mean = np.average(y, weights=w)
-    match loss:
-        case "log_loss":
-            return float(2 * np.arctanh(np.clip(mean, -1 + 1e-12, 1 - 1e-12)))
-        case "hinge":
-            return float(np.sign(mean))
-        case "squared_hinge" | "modified_huber" | "squared_error":
-            return float(mean)
-        case "poisson":
-            return float(np.log(max(mean, 1e-12)))
-    order = np.argsort(y)
-    return float(y[order][np.searchsorted(np.cumsum(w[order]), w.sum() / 2)])
 
 
 class Tally:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .aligned import aligned_zeros
+
 #: Minibatches that are only averaged, at a fixed x, before the first step.
 N_START = 10
 
@@ -36,13 +38,11 @@ def allocate(d: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], State]:
     """A zero buffer (6, width) for the kernels, and its rows as a `State`.
 
     Rows are a multiple of a page and 256 bytes long, so that the streams of a step do not alias in the cache,
-    and begin with a cache line: what a vector stores across two is slow to read again.
+    and begin with a cache line.
     """
-    page, shift, line = (size // dtype.itemsize for size in (4096, 256, 64))
+    page, shift = 4096 // dtype.itemsize, 256 // dtype.itemsize
     width = -(-d // page) * page + shift
-    flat = np.zeros(len(State._fields) * width + line, dtype)
-    begin = -flat.ctypes.data % 64 // dtype.itemsize
-    buffer = flat[begin : begin - line].reshape(-1, width)
+    buffer = aligned_zeros((len(State._fields), width), dtype)
     return buffer, State(*buffer[:, :d])
 
 

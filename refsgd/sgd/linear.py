@@ -20,6 +20,7 @@ from .._config import backend_name
 from .._errors import message
 from .._validation import choice, float_array, integer
 from ..kernels import contract, reference_linear
+from .aligned import aligned_zeros
 
 #: name -> number, as in the kernels
 LOSSES = {
@@ -107,7 +108,7 @@ class LinearModel:
         self.batch_size = integer("batch_size", batch_size, 1)
         self.backend = backend
         shape = integer("n_features", n_features, 1) + 1, integer("n_outputs", n_outputs, 1)
-        self._records = _aligned((*shape, 8), np.dtype(dtype))
+        self._records = aligned_zeros((*shape, 8), np.dtype(dtype))
         self._lazy = np.zeros((*shape, 2)) if average or alpha > 0 else None
         # sum of parameters over the window of samples before the one that is under way; samples of both
         self._before = np.zeros(shape) if average else None
@@ -205,7 +206,7 @@ class LinearModel:
         extra = integer("n_features", n_features, dim) - dim
         for name in ("_records", "_lazy", "_before"):
             if (old := getattr(self, name)) is not None:
-                new = _aligned((dim + extra + 1, *old.shape[1:]), old.dtype)
+                new = aligned_zeros((dim + extra + 1, *old.shape[1:]), old.dtype)
                 new[:dim], new[-1] = old[:-1], old[-1]
                 setattr(self, name, new)
 
@@ -239,7 +240,7 @@ class LinearModel:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        records = _aligned(self._records.shape, self._records.dtype)
+        records = aligned_zeros(self._records.shape, self._records.dtype)
         records[:] = self._records
         self._records = records
 
@@ -276,7 +277,7 @@ class LinearModel:
             indices = np.ascontiguousarray(X.indices, index_type)
             indptr = np.ascontiguousarray(X.indptr, np.int64)
             data = np.ascontiguousarray(X.data, dtype)
-            _check_structure(indptr, indices, data, dim)
+            _check_structure(X.shape[0], indptr, indices, data, dim)
         elif sparse.issparse(X):
             raise TypeError(message("X", "be CSR or an array", type(X).__name__, "call X.tocsr()"))
         else:
@@ -307,17 +308,16 @@ class LinearModel:
         return y
 
 
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros that begin at a cache line, so that no record lies across two."""
-    size = int(np.prod(shape))
-    raw = np.zeros(size + 64 // dtype.itemsize, dtype)
-    skip = -raw.ctypes.data % 64 // dtype.itemsize
-    return raw[skip : skip + size].reshape(shape)
-
-
-def _check_structure(indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], dim: int) -> None:
+def _check_structure(
+    n: int, indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], dim: int
+) -> None:
     """What would let a kernel read or write where it must not."""
-    is_broken = indptr[0] != 0 or indptr[-1] > min(indices.size, data.size) or (np.diff(indptr) < 0).any()
+    is_broken = (
+        indptr.size != n + 1
+        or indptr[0] != 0
+        or indptr[-1] > min(indices.size, data.size)
+        or (np.diff(indptr) < 0).any()
+    )
     if is_broken:
         got = f"indptr from {indptr[0]} to {indptr[-1]}, {indices.size} indices, {data.size} entries"
         raise ValueError(message("X", "have a rising indptr that ends at its entries", got, "rebuild X"))
