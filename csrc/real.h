@@ -6,6 +6,8 @@
 #define REAL float
 #define SUFFIX _f32
 #define EPSILON 1.1920928955078125e-07f
+#define FLAG int32_t
+#define LARGEST FLT_MAX
 #define MAX_CURV 0x1p62f
 #define TINY 0x1p-40f
 #define MAX_COUNT 0x1p24f
@@ -16,6 +18,8 @@
 #undef REAL
 #undef SUFFIX
 #undef EPSILON
+#undef FLAG
+#undef LARGEST
 #undef MAX_CURV
 #undef TINY
 #undef MAX_COUNT
@@ -26,6 +30,8 @@
 #define REAL double
 #define SUFFIX _f64
 #define EPSILON 2.220446049250313e-16
+#define FLAG int64_t
+#define LARGEST DBL_MAX
 #define MAX_CURV 0x1p510
 #define TINY 0x1p-300
 #define MAX_COUNT 0x1p53

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* CFFI BEGIN */
-#define REFSGD_ABI_VERSION 3
+#define REFSGD_ABI_VERSION 4
 #define REFSGD_OK 0
 #define REFSGD_NO_MEMORY 1
 #define REFSGD_LANES 16   /* partial sums a block */
@@ -20,14 +20,15 @@
 #define REFSGD_FAITHFUL_FD 1
 #define REFSGD_FAITHFUL_BBPROP 2
 
-#define REFSGD_UNFIT 1            /* status: a row is not of a length that was asked for */
+#define REFSGD_UNFIT 1            /* status: rows are not finite, or not of a length that was asked for */
 #define REFSGD_DIRECTION_LANES 32 /* partial sums of statistics of directions */
 #define REFSGD_MAX_BLOCKS 20
 
 const char *refsgd_instruction_set(void);
 int refsgd_has_openmp(void);
 
-/* mean and mean square of each column of rows (n, d) */
+/* mean and mean square, unless that is NULL, of each column of rows (n, d); REFSGD_UNFIT where one of them, or
+ * the square of a mean, is not finite */
 int refsgd_moments_f32(const float *rows, size_t n, size_t d, float *mean, float *mean_sq, int threads);
 int refsgd_moments_f64(const double *rows, size_t n, size_t d, double *mean, double *mean_sq, int threads);
 

@@ -358,6 +358,29 @@ def test_moments_and_curvature_have_the_bits_of_the_reference(
 
 
 @each_dtype
+@pytest.mark.parametrize("n", [1, 4, 5])
+def test_means_alone_are_those_of_the_moments(backend: str, dtype: str, n: int) -> None:
+    rows, _ = random_rows(n, BLOCK + LANES + 3, dtype)
+    alone, mean, mean_sq = np.full((3, rows.shape[1]), SUM_SENTINEL, dtype)
+    one = kernels.load(backend)
+    assert one.moments(rows, mean, mean_sq) and one.moments(rows, alone, None)
+    assert_same_bits(alone, mean, "mean")
+
+
+@each_dtype
+@pytest.mark.parametrize("at", [0, LANES + 2, BLOCK - 1, BLOCK, BLOCK + LANES + 2])
+def test_moments_tell_what_is_not_finite(backend: str, dtype: str, at: int) -> None:
+    rows, _ = random_rows(5, BLOCK + LANES + 3, dtype)
+    mean, mean_sq = np.empty((2, rows.shape[1]), dtype)
+    one, largest = kernels.load(backend), np.finfo(dtype).max
+    for value in (np.nan, np.inf, -np.inf, largest):  # of the largest the square is not finite
+        rows[4, at] = value
+        assert not one.moments(rows, mean, mean_sq) and not one.moments(rows, mean, None)
+    rows[:, at] = [largest / 4, -largest / 4, 0, 0, 0]  # only the mean square is not
+    assert not one.moments(rows, mean, mean_sq) and one.moments(rows, mean, None)
+
+
+@each_dtype
 @pytest.mark.parametrize("scale", [-1.0, 0.37, 1e-9, 0.0])
 @pytest.mark.parametrize("d", [1, LANES + 1, BLOCK + 1])
 def test_probe_has_the_bits_of_the_reference(backend: str, dtype: str, scale: float, d: int) -> None:

@@ -62,9 +62,12 @@ def n_blocks(d: int) -> int:
 
 
 class Moments(Protocol):
-    """Mean and mean square of each column of ``rows`` (n, d)."""
+    """Mean and mean square of each column of ``rows`` (n, d); ``mean_sq`` None is not wanted.
 
-    def __call__(self, rows: Array, mean: Array, mean_sq: Array) -> None: ...
+    True if all of them, and the squares of the means, are finite.
+    """
+
+    def __call__(self, rows: Array, mean: Array, mean_sq: Array | None) -> bool: ...
 
 
 class Curvature(Protocol):

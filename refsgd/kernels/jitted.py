@@ -28,18 +28,27 @@ inline = numba.njit(cache=True, error_model="numpy", nogil=True, inline="always"
 
 
 @jit
-def moments(rows: Array, mean: Array, mean_sq: Array) -> None:
+def moments(rows: Array, mean: Array, mean_sq: Array | None) -> bool:
     n, d = rows.shape
+    size, zero = mean.dtype.type(n), mean.dtype.type(0)
+    is_finite = True
     mean[:] = 0
-    mean_sq[:] = 0
+    if mean_sq is not None:
+        mean_sq[:] = 0
     for begin in range(0, d, BLOCK):
         end = min(begin + BLOCK, d)
         for j in range(n):
             for i in range(begin, end):
                 mean[i] += rows[j, i]
-                mean_sq[i] += rows[j, i] * rows[j, i]
-    mean /= mean.dtype.type(n)
-    mean_sq /= mean.dtype.type(n)
+                if mean_sq is not None:
+                    mean_sq[i] += rows[j, i] * rows[j, i]
+        for i in range(begin, end):
+            mean[i] /= size
+            is_finite &= mean[i] * mean[i] * zero == zero
+            if mean_sq is not None:
+                mean_sq[i] /= size
+                is_finite &= mean_sq[i] * zero == zero
+    return is_finite
 
 
 @jit

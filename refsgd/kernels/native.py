@@ -12,7 +12,7 @@ from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
 from . import contract
 from .contract import Array, Kernels
 
-_ABI_VERSION = 3
+_ABI_VERSION = 4
 
 if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
     _ABI_VERSION,
@@ -51,11 +51,12 @@ def _check(status: int) -> None:
         raise RuntimeError(f"a C kernel returned status {status}")
 
 
-def moments(rows: Array, mean: Array, mean_sq: Array) -> None:
+def moments(rows: Array, mean: Array, mean_sq: Array | None) -> bool:
     ctype, function = _MOMENTS[rows.dtype]
     n, d = rows.shape
-    out, out_sq = _buffer(ctype, mean, True), _buffer(ctype, mean_sq, True)
-    _check(function(_buffer(ctype, rows), n, d, out, out_sq, _threads))
+    out = _buffer(ctype, mean, True)
+    out_sq = ffi.NULL if mean_sq is None else _buffer(ctype, mean_sq, True)
+    return bool(function(_buffer(ctype, rows), n, d, out, out_sq, _threads) == lib.REFSGD_OK)
 
 
 def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Array, mean_sq: Array) -> None:

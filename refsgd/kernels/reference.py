@@ -28,14 +28,21 @@ from .reference_directions import directions, square_rows
 from .reference_linear import linear
 
 
-def moments(rows: Array, mean: Array, mean_sq: Array) -> None:
+@np.errstate(over="ignore", invalid="ignore")
+def moments(rows: Array, mean: Array, mean_sq: Array | None) -> bool:
+    average(rows, mean)
+    is_finite = np.isfinite(mean * mean).all()
+    if mean_sq is not None:
+        average(rows * rows, mean_sq)
+        is_finite &= np.isfinite(mean_sq).all()
+    return bool(is_finite)
+
+
+def average(rows: Array, mean: Array) -> None:
     mean[:] = 0
-    mean_sq[:] = 0
     for row in rows:
         mean += row
-        mean_sq += row * row
     mean /= len(rows)
-    mean_sq /= len(rows)
 
 
 def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Array, mean_sq: Array) -> None:

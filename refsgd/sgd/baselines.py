@@ -274,7 +274,7 @@ class BaselineRun:
         self.batch_size = 1
         self._x = x0.copy()
         self._averages: Averages = tuple(np.zeros_like(x0) for _ in rule.averages)
-        self._scratch = np.empty((2, x0.size), x0.dtype)
+        self._mean = np.empty_like(x0)
 
     @property
     def x(self) -> NDArray[Any]:
@@ -311,7 +311,7 @@ class BaselineRun:
             raise ValueError(
                 message("gradients", "have 1 entry", len(gradients), "pass one for the one point of ask()")
             )
-        here = checked_moments("grad", gradients[0], self._x, self.kernels, self._scratch, self.n_steps)
+        here = checked_moments("grad", gradients[0], self._x, self.kernels, self._mean, None, self.n_steps)
         with np.errstate(all="ignore"):  # what is not finite is found below
             averages, direction = self.rule.update(self._averages, here.mean)
             x = self._x - self.rule.rates(averages, self.n_steps + 1) * direction

@@ -89,13 +89,19 @@ def checked_rows(name: str, rows: Any, d: int | str) -> NDArray[Any]:
     return rows
 
 
-@np.errstate(all="ignore")
 def checked_moments(
-    name: str, gradient: Any, x: NDArray[Any], backend: Kernels, out: NDArray[Any], step: int
+    name: str,
+    gradient: Any,
+    x: NDArray[Any],
+    backend: Kernels,
+    mean: NDArray[Any],
+    mean_sq: NDArray[Any] | None,
+    step: int,
 ) -> Moments:
     """The moments of what a user gave for a gradient at ``x``, in the dtype of ``x``.
 
-    ``out`` (2, d) is written to where there are rows, dense or sparse, to average.
+    ``mean`` and ``mean_sq`` (d,) are written to where there are rows, dense or sparse, to average; mean
+    squares that are not wanted are None.
 
     Raises
     ------
@@ -105,40 +111,57 @@ def checked_moments(
         If it is not finite, or so large that its square is not.
     """
     if isinstance(gradient, tuple):
-        if len(gradient) not in (2, 3):
-            must = "have the fields n_samples, mean and mean_sq of Moments"
-            raise ValueError(message(name, must, f"a tuple of {len(gradient)}", "pass Moments or an array"))
-        n, mean, mean_sq = Moments(*gradient)
-        n = integer(f"n_samples of {name}", n, minimum=1)
-        given = {"mean": mean} if mean_sq is None else {"mean": mean, "mean_sq": mean_sq}
-        parts = [float_array(f"{part} of {name}", given[part], x.shape, finite=False) for part in given]
-        moments = Moments(n, *(part.astype(x.dtype, copy=False) for part in parts))
+        moments = told_moments(name, gradient, x)
     elif hasattr(gradient, "tocsr"):
         entries = checked_csr(name, gradient.tocsr(), x)
-        mean, mean_sq = out
-        out[:] = 0
-        np.add.at(mean, entries.indices, entries.data)
-        np.add.at(mean_sq, entries.indices, entries.data * entries.data)
-        out /= entries.n_samples
         moments = Moments(entries.n_samples, mean, mean_sq)
+        powers = {1: mean} if mean_sq is None else {1: mean, 2: mean_sq}
+        with np.errstate(all="ignore"):
+            for power, total in powers.items():
+                total[:] = 0
+                np.add.at(total, entries.indices, entries.data**power)
+                total /= entries.n_samples
     else:
-        rows = checked_rows(name, gradient, x.size).astype(x.dtype, copy=False)
-        if len(rows) == 1:
-            moments = Moments(1, rows[0])
+        rows = in_dtype(checked_rows(name, gradient, x.size), x.dtype)
+        if len(rows) > 1:
+            moments = Moments(len(rows), mean, mean_sq)
+            if backend.moments(rows, mean, mean_sq):
+                return moments
         else:
-            backend.moments(rows, *out)
-            moments = Moments(len(rows), *out)
+            moments = Moments(1, rows[0])
     finite_squares(name, moments.mean, step)
-    if moments.mean_sq is not None and not math.isfinite(moments.mean_sq.sum()):
-        raise FloatingPointError(not_finite(name, moments.mean_sq, step))
+    if moments.mean_sq is not None:
+        with np.errstate(all="ignore"):
+            is_finite = math.isfinite(moments.mean_sq.sum())
+        if not is_finite:
+            raise FloatingPointError(not_finite(name, moments.mean_sq, step))
     return moments
+
+
+def told_moments(name: str, fields: tuple[Any, ...], x: NDArray[Any]) -> Moments:
+    """Moments of parameters like ``x``, from a tuple of their fields."""
+    if len(fields) not in (2, 3):
+        must = "have the fields n_samples, mean and mean_sq of Moments"
+        raise ValueError(message(name, must, f"a tuple of {len(fields)}", "pass Moments or an array"))
+    n, mean, mean_sq = Moments(*fields)
+    n = integer(f"n_samples of {name}", n, minimum=1)
+    given = {"mean": mean} if mean_sq is None else {"mean": mean, "mean_sq": mean_sq}
+    parts = [float_array(f"{part} of {name}", given[part], x.shape, finite=False) for part in given]
+    return Moments(n, *(in_dtype(part, x.dtype) for part in parts))
+
+
+def in_dtype(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The array in another dtype; what is too large for it becomes infinite, which is found later."""
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
 
 
 def finite_squares(name: str, values: NDArray[Any], step: int) -> None:
     """Raise `FloatingPointError` unless all values and their squares are finite."""
-    with np.errstate(all="ignore"):
-        if not math.isfinite(np.vdot(values, values)):
-            raise FloatingPointError(not_finite(name, values, step))
+    if not math.isfinite(np.vdot(values, values)):  # of which NumPy does not warn
+        raise FloatingPointError(not_finite(name, values, step))
 
 
 def share_memory(gradients: Sequence[Any]) -> bool:

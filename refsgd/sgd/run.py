@@ -89,7 +89,7 @@ class Run:
         d = self.state.x.size
         self.state.tau[:] = 1
         self._probe = np.empty_like(self.state.x)
-        self._scratch = np.empty((4, d), self.state.x.dtype)  # mean, mean_sq, and those of the curvature
+        self._mean, self._mean_sq, self._probe_mean = np.empty((3, d), self.state.x.dtype)
         self._sums = np.empty((n_blocks(d), 3))
 
     @property
@@ -173,14 +173,10 @@ class Run:
         return batch.here.n_samples
 
     def _checked(self, gradients: Sequence[Any], diag_hess: Any) -> Minibatch:
-        names = ("grad", "probe grad")
-        moments = [
-            checked_moments(name, gradient, self.x, self.kernels, out, self.n_steps)
-            for name, gradient, out in zip(
-                names, gradients, (self._scratch[:2], self._scratch[2:]), strict=False
-            )
-        ]
-        here, probe = moments[0], moments[1] if len(moments) > 1 else None
+        x, backend, step, probe = self.x, self.kernels, self.n_steps, None
+        here = checked_moments("grad", gradients[0], x, backend, self._mean, self._mean_sq, step)
+        if len(gradients) > 1:
+            probe = checked_moments("probe grad", gradients[1], x, backend, self._probe_mean, None, step)
         if here.mean_sq is None and here.n_samples > 1:
             remedy = "pass the mean squared gradient too"
             raise ValueError(message("mean_sq", "be given for n_samples > 1", None, remedy))
@@ -222,7 +218,7 @@ class Run:
             return batch.curvature
         assert batch.probe is not None
         if self.rule.faithful and batch.rows is not None:
-            curv, curv_sq = self._scratch[2:]
+            curv, curv_sq = np.empty((2, self.x.size), self.x.dtype)
             rows, probe_rows = batch.rows
             self.kernels.curvature(rows, probe_rows, self.x, self._probe, curv, curv_sq)
             return curv, curv_sq
