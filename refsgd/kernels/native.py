@@ -29,10 +29,13 @@ def set_num_threads(n: int) -> None:
     _threads = n
 
 
-def _functions(stem: str) -> dict[np.dtype[Any], tuple[str, Callable[..., int]]]:
+_FLOATS, _DOUBLES, _INT32S, _INT64S = map(ffi.typeof, ("float[]", "double[]", "int32_t[]", "int64_t[]"))
+
+
+def _functions(stem: str) -> dict[np.dtype[Any], tuple[Any, Callable[..., int]]]:
     return {
-        np.dtype(np.float32): ("float[]", getattr(lib, f"refsgd_{stem}_f32")),
-        np.dtype(np.float64): ("double[]", getattr(lib, f"refsgd_{stem}_f64")),
+        np.dtype(np.float32): (_FLOATS, getattr(lib, f"refsgd_{stem}_f32")),
+        np.dtype(np.float64): (_DOUBLES, getattr(lib, f"refsgd_{stem}_f64")),
     }
 
 
@@ -107,7 +110,7 @@ def step_fd(
     ctype, function = _STEP_FD[state.dtype]
     squares = ffi.NULL if grad_sq is None else _buffer(ctype, grad_sq)
     inputs = _buffer(ctype, grad), squares, _buffer(ctype, probe_grad)
-    rows, out = _buffer(ctype, state, True), _buffer("double[]", sums, True)
+    rows, out = _buffer(ctype, state, True), _buffer(_DOUBLES, sums, True)
     scalars = n, limit_grad, limit_curv, scale, faithful
     _check(function(rows, state.shape[1], grad.size, *inputs, *scalars, out, _threads))
 
@@ -116,16 +119,16 @@ def collect(
     indices: Array, data: Array, slots: Array, columns: Array, count: Array, total: Array, total_sq: Array
 ) -> int:
     ctype, function = _COLLECT[data.dtype]
-    entries = _buffer("int64_t[]", indices), _buffer(ctype, data), data.size
-    found = [_buffer("int64_t[]", array, True) for array in (columns, count)]
+    entries = _buffer(_INT64S, indices), _buffer(ctype, data), data.size
+    found = [_buffer(_INT64S, array, True) for array in (columns, count)]
     sums = [_buffer(ctype, array, True) for array in (total, total_sq)]
-    return function(*entries, _buffer("int32_t[]", slots, True), *found, *sums)
+    return function(*entries, _buffer(_INT32S, slots, True), *found, *sums)
 
 
 def add(indices: Array, data: Array, slots: Array, total: Array) -> None:
     ctype, function = _ADD[data.dtype]
-    entries = _buffer("int64_t[]", indices), _buffer(ctype, data), data.size
-    _check(function(*entries, _buffer("int32_t[]", slots), _buffer(ctype, total, True)))
+    entries = _buffer(_INT64S, indices), _buffer(ctype, data), data.size
+    _check(function(*entries, _buffer(_INT32S, slots), _buffer(ctype, total, True)))
 
 
 def step_at(
@@ -143,7 +146,7 @@ def step_at(
 ) -> None:
     ctype, function = _STEP_AT[state.dtype]
     inputs = [_buffer(ctype, array) for array in (grad, grad_sq, curv, curv_sq)]
-    where = _buffer("int64_t[]", columns), _buffer("int64_t[]", count), columns.size
+    where = _buffer(_INT64S, columns), _buffer(_INT64S, count), columns.size
     rows = _buffer(ctype, state, True)
     _check(function(rows, state.shape[1], *where, *inputs, limit_grad, limit_curv, scale, variant))
 
@@ -168,24 +171,24 @@ def linear(
     room, n_outputs, _ = records.shape
     is_narrow = indices is not None and indices.dtype == np.int32
     where = (
-        ffi.NULL if indptr is None else _buffer("int64_t[]", indptr),
-        _buffer("int32_t[]", indices) if is_narrow else ffi.NULL,
-        ffi.NULL if indices is None or is_narrow else _buffer("int64_t[]", indices),
+        ffi.NULL if indptr is None else _buffer(_INT64S, indptr),
+        _buffer(_INT32S, indices) if is_narrow else ffi.NULL,
+        ffi.NULL if indices is None or is_narrow else _buffer(_INT64S, indices),
     )
     rows = [_buffer(ctype, array) for array in (data, y, weights)]
     scalars = order.size, batch_size, loss, epsilon, alpha, has_intercept
-    late = ffi.NULL if lazy is None else _buffer("double[]", lazy, True)
+    late = ffi.NULL if lazy is None else _buffer(_DOUBLES, lazy, True)
     _check(
         function(
             _buffer(ctype, records, True), late, room - 1, n_outputs, *where, *rows,
-            _buffer("int64_t[]", order), *scalars, _buffer("double[]", totals, True),
+            _buffer(_INT64S, order), *scalars, _buffer(_DOUBLES, totals, True),
         )
     )  # fmt: skip
 
 
 def squares(rows: Array, squares: Array) -> None:
     ctype, function = _SQUARES[rows.dtype]
-    _check(function(_buffer(ctype, rows), *rows.shape, _buffer("double[]", squares, True)))
+    _check(function(_buffer(ctype, rows), *rows.shape, _buffer(_DOUBLES, squares, True)))
 
 
 def directions(
@@ -204,12 +207,12 @@ def directions(
     spread: Array,
 ) -> bool:
     ctype, function = _DIRECTIONS[rows.dtype]
-    given = ffi.NULL if weights is None else _buffer("double[]", weights)
+    given = ffi.NULL if weights is None else _buffer(_DOUBLES, weights)
     scalars = least, most, is_unit, chunk, first
-    outputs = [_buffer("double[]", array, True) for array in (sums, weight, weight2, spread)]
+    outputs = [_buffer(_DOUBLES, array, True) for array in (sums, weight, weight2, spread)]
     status = function(
-        _buffer(ctype, rows), *rows.shape, given, _buffer("double[]", squares, True), *scalars,
-        _buffer("double[]", reference), len(sums), *outputs,
+        _buffer(ctype, rows), *rows.shape, given, _buffer(_DOUBLES, squares, True), *scalars,
+        _buffer(_DOUBLES, reference), len(sums), *outputs,
     )  # fmt: skip
     if status != lib.REFSGD_UNFIT:
         _check(status)
