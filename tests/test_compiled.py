@@ -46,7 +46,9 @@ def assert_same_result(one, other):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize(("n", "d", "batch_size"), [(120, 3, 1), (101, 17, 1), (103, 5, 7), (60, 40, 4)])
+@pytest.mark.parametrize(
+    ("n", "d", "batch_size"), [(120, 3, 1), (60, 16, 1), (101, 17, 1), (103, 5, 7), (60, 40, 4)]
+)
 @pytest.mark.parametrize("name", RULES)
 def test_compiled_gradient_has_the_bits_of_pythons_loop(backend, name, n, d, batch_size, dtype):
     data = regression(n, d, dtype)

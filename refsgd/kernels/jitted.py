@@ -24,6 +24,7 @@ MAX_CURV_F32 = 2.0 ** MAX_CURV_EXPONENT["float32"]
 MAX_CURV_F64 = 2.0 ** MAX_CURV_EXPONENT["float64"]
 
 jit = numba.njit(cache=True, error_model="numpy", nogil=True)
+#: For short loops: a call with some arrays takes as long, and the compiler forgets how far apart these are.
 inline = numba.njit(cache=True, error_model="numpy", nogil=True, inline="always")
 
 
@@ -80,7 +81,7 @@ def probe_point(x: float, g_avg: float, scale: float, eps: float) -> float:
     return x - offset
 
 
-@jit
+@inline
 def probe(state: Array, scale: float, point: Array) -> None:
     real = state.dtype.type
     scale, eps = real(scale), real(WIDEN * np.finfo(state.dtype).eps)
@@ -131,23 +132,6 @@ def advance(  # type: ignore[no-untyped-def]
 
 
 @jit
-def update(  # type: ignore[no-untyped-def]
-    x, g_avg, g2_avg, h_avg, h2_avg, tau, grad, grad_sq, curv, curv_sq,
-    move, n, limit_g, limit_h, scale, variant,
-):  # fmt: skip
-    """The step below the curvature. Scalars have the dtype of x; a square that is None is computed."""
-    zero, one = x.dtype.type(0), x.dtype.type(1)
-    for i in range(x.size):
-        g, h = grad[i], curv[i]
-        g2 = g * g if grad_sq is None else grad_sq[i]
-        h2 = h * h if curv_sq is None else curv_sq[i]
-        x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i] = advance(
-            x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i],
-            g, g2, h, h2, move[i], n, limit_g, limit_h, scale, variant, zero, one,
-        )  # fmt: skip
-
-
-@jit
 def step(
     state: Array,
     grad: Array,
@@ -161,14 +145,16 @@ def step(
     scale: float,
     variant: int,
 ) -> None:
-    real = state.dtype.type
-    x, g, g2, h, h2, tau = state[0], state[1], state[2], state[3], state[4], state[5]
+    real, d = state.dtype.type, grad.size
+    zero, one, n, s = real(0), real(1), real(n), real(scale)
     limit_g, limit_h = real(limit_grad), real(limit_curv)
-    s, d = real(scale), grad.size
-    update(
-        x[:d], g[:d], g2[:d], h[:d], h2[:d], tau[:d],
-        grad, grad_sq, curv, curv_sq, move, real(n), limit_g, limit_h, s, variant,
-    )  # fmt: skip
+    x, g_avg, g2_avg = state[0, :d], state[1, :d], state[2, :d]
+    h_avg, h2_avg, tau = state[3, :d], state[4, :d], state[5, :d]
+    for i in range(d):
+        x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i] = advance(
+            x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i],
+            grad[i], grad_sq[i], curv[i], curv_sq[i], move[i], n, limit_g, limit_h, s, variant, zero, one,
+        )  # fmt: skip
 
 
 @jit
@@ -224,36 +210,70 @@ def step_at(
         )  # fmt: skip
 
 
-@jit
-def secants(  # type: ignore[no-untyped-def]
-    x, g_avg, grad, probe_grad, scale, eps, largest, faithful, curv, delta2, diff2
+@inline
+def advance_fd(  # type: ignore[no-untyped-def]
+    x, ga, g2a, ha, h2a, t, g, g2, probe_g, n, limit_g, limit_h, scale, variant, eps, largest, zero, one
 ):
-    """Curvature by finite differences, and what the sums are made of."""
-    zero, one = x.dtype.type(0), x.dtype.type(1)
+    """`advance` with the curvature by finite differences; returns what the sums are made of, too."""
+    delta = x - probe_point(x, ga, scale, eps)
+    diff = g - probe_g
+    h = diff / (delta if delta != 0 else one)
+    h = min(max(h if delta != 0 else zero, -largest), largest)
+    h = abs(h) if variant == FAITHFUL_FD else h
+    x, ga, g2a, ha, h2a, t = advance(
+        x, ga, g2a, ha, h2a, t, g, g2, h, h * h, g, n, limit_g, limit_h, scale, variant, zero, one
+    )
+    return x, ga, g2a, ha, h2a, t, delta * delta, diff * diff
+
+
+@inline
+def update_fd(  # type: ignore[no-untyped-def]
+    x, g_avg, g2_avg, h_avg, h2_avg, tau, grad, grad_sq, probe_grad,
+    n, limit_g, limit_h, scale, variant, delta2, diff2,
+):  # fmt: skip
+    """`advance` each parameter of a block. Scalars have the dtype of x; a square that is None is computed."""
+    real = x.dtype.type
+    zero, one, eps = real(0), real(1), real(WIDEN * np.finfo(x.dtype).eps)
+    largest = real(MAX_CURV_F32 if x.itemsize == 4 else MAX_CURV_F64)
     for i in range(x.size):
-        delta = x[i] - probe_point(x[i], g_avg[i], scale, eps)
-        diff = grad[i] - probe_grad[i]
-        h = diff / (delta if delta != 0 else one)
-        h = min(max(h if delta != 0 else zero, -largest), largest)
-        curv[i] = abs(h) if faithful else h
-        delta2[i] = delta * delta
-        diff2[i] = diff * diff
+        g = grad[i]
+        g2 = g * g if grad_sq is None else grad_sq[i]
+        x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i], delta2[i], diff2[i] = advance_fd(
+            x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i],
+            g, g2, probe_grad[i], n, limit_g, limit_h, scale, variant, eps, largest, zero, one,
+        )  # fmt: skip
 
 
 @jit
-def block_sum(values: Array, lanes: Array) -> float:
-    """The sum of one block, in the order that the contract lays down. ``lanes`` (LANES,) is overwritten."""
-    lanes[:] = 0
+def fold(values: Array, lanes: Array) -> None:
+    """The interleaved partial sums ``lanes`` (LANES,) of one block."""
     whole = values.size // LANES * LANES
+    lanes[:] = 0
     for begin in range(0, whole, LANES):
+        row = values[begin : begin + LANES]
         for lane in range(LANES):
-            lanes[lane] += values[begin + lane]
+            lanes[lane] += row[lane]
     for i in range(whole, values.size):
         lanes[i - whole] += values[i]
-    total = np.float64(0)
-    for lane in range(min(LANES, values.size)):
-        total += lanes[lane]
-    return total
+
+
+@inline
+def block_sums(one, two, three, lanes):  # type: ignore[no-untyped-def]
+    """The sums of one block of each, in the order that the contract lays down.
+
+    ``lanes`` (3, LANES) is overwritten. As few values as that are lanes themselves.
+    """
+    if one.size > LANES:
+        fold(one, lanes[0])
+        fold(two, lanes[1])
+        fold(three, lanes[2])
+        one, two, three = lanes[0], lanes[1], lanes[2]
+    sum_one, sum_two, sum_three = 0.0, 0.0, 0.0
+    for lane in range(one.size):
+        sum_one += one[lane]
+        sum_two += two[lane]
+        sum_three += three[lane]
+    return sum_one, sum_two, sum_three
 
 
 @jit
@@ -270,23 +290,18 @@ def step_fd(
     sums: Array,
 ) -> None:
     real = state.dtype.type
-    limit_g, limit_h = real(limit_grad), real(limit_curv)
-    s, eps = real(scale), real(WIDEN * np.finfo(state.dtype).eps)
-    largest = real(MAX_CURV_F32 if state.itemsize == 4 else MAX_CURV_F64)
+    limit_g, limit_h, s = real(limit_grad), real(limit_curv), real(scale)
     variant = FAITHFUL_FD if faithful else DEFAULT
-    scratch, lanes = np.empty((3, BLOCK), state.dtype), np.empty(LANES, state.dtype)
+    scratch, lanes = np.empty((2, BLOCK), state.dtype), np.empty((3, LANES), state.dtype)
     for block in range(sums.shape[0]):
         i, j = block * BLOCK, min((block + 1) * BLOCK, grad.size)
-        x, g_avg, tau = state[0, i:j], state[1, i:j], state[5, i:j]
-        curv, delta2, diff2 = scratch[0, : j - i], scratch[1, : j - i], scratch[2, : j - i]
+        tau, delta2, diff2 = state[5, i:j], scratch[0, : j - i], scratch[1, : j - i]
         g2 = None if grad_sq is None else grad_sq[i:j]
-        secants(x, g_avg, grad[i:j], probe_grad[i:j], s, eps, largest, faithful, curv, delta2, diff2)
-        update(
-            x, g_avg, state[2, i:j], state[3, i:j], state[4, i:j], tau,
-            grad[i:j], g2, curv, None, grad[i:j], real(n), limit_g, limit_h, s, variant,
+        update_fd(
+            state[0, i:j], state[1, i:j], state[2, i:j], state[3, i:j], state[4, i:j], tau,
+            grad[i:j], g2, probe_grad[i:j], real(n), limit_g, limit_h, s, variant, delta2, diff2,
         )  # fmt: skip
-        sums[block, 0], sums[block, 1] = block_sum(delta2, lanes), block_sum(diff2, lanes)
-        sums[block, 2] = block_sum(tau, lanes)
+        sums[block, 0], sums[block, 1], sums[block, 2] = block_sums(delta2, diff2, tau, lanes)
 
 
 def set_num_threads(n: int) -> None:

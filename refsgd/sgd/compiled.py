@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from .._errors import message
 from ..kernels import jitted
-from ..kernels.contract import BLOCK, DEFAULT, FAITHFUL_FD, LANES, WIDEN
+from ..kernels.contract import BLOCK, DEFAULT, FAITHFUL_FD, LANES
 from . import curvature
+from .aligned import aligned_zeros
 from .averages import N_START
 from .run import Run
 from .sampler import Minibatches
@@ -32,6 +33,11 @@ Array = NDArray[Any]
 
 #: Seconds without Python at most, about: how long Ctrl-C and the progress bar wait.
 PAUSE = 0.05
+
+#: Shape of the loop's work. Rows: the six of a state; the probe point; mean and mean square of the gradient,
+#: and of that at the probe; two of what is summed up; three of lanes. They are as far apart as the longest is
+#: long and a few cache lines, so that they do not alias.
+N_ROWS, WIDTH = 16, BLOCK + 2 * LANES
 
 #: What a user may have asked of the compiler, and gets here too.
 OPTIONS = ("boundscheck", "error_model", "fastmath")
@@ -111,7 +117,7 @@ class Leap:
         if self._arrays is None:
             self._arrays = tuple(map(np.ascontiguousarray, batches.arrays))
             self._rows = np.empty((n, run.x.size), run.x.dtype)
-            self._scratch = np.empty((8, max(run.x.size, LANES)), run.x.dtype)
+            self._work = aligned_zeros((N_ROWS, WIDTH), run.x.dtype)
         steps = int(min(self._pace, most))
         if batches.arrays:
             steps = min(steps, batches.steps_an_epoch - run.n_steps % batches.steps_an_epoch)
@@ -122,7 +128,7 @@ class Leap:
         limits = run.rule.limits(1)
         largest_scale = run.step_scale._replace(scale=np.inf).bounded(run.x.dtype).scale
         done, samples, latest, scale, lipschitz = loop(
-            self._call, run._buffer, run._probe, self._rows, self._scratch, self._arrays, rows, *limits,
+            self._call, run._buffer, self._rows, self._work, self._arrays, rows, *limits,
             run.step_scale.scale, run.step_scale.lipschitz, largest_scale, run.rule.faithful,
         )  # fmt: skip
         if done:
@@ -190,50 +196,68 @@ def fill(grad: Any, x: Array, arrays: tuple[Array, ...], rows: Array, out: Array
         grad(x, *row_of(arrays, rows[j]), out[j])
 
 
-@jit
-def is_finite(values: Array) -> bool:
+@register_jitable
+def far_rows(work: Array) -> Array:
+    """The work of `Leap` as an array of which the compiler knows how far apart rows are.
+
+    So it sees that they do not overlap, and takes vectors of parameters without asking in each step.
+    """
+    return numba.carray(pointer(work.ctypes.data), (N_ROWS, WIDTH), work.dtype)  # type: ignore[call-arg]
+
+
+@register_jitable
+def whole(d: int) -> int:
+    """As many parameters as fill whole vectors. Those beyond d are zeros, of which a step makes zeros."""
+    return -(-d // LANES) * LANES
+
+
+@register_jitable
+def copy(source: Array, target: Array, d: int) -> None:
+    """Copy x and its averages, which are the first rows of both."""
+    for row in range(6):
+        for i in range(d):
+            target[row, i] = source[row, i]
+
+
+@jitted.inline
+def are_finite(one: Array, other: Array) -> bool:
     """Whether the squares of all values add up to something finite."""
-    total = values.dtype.type(0)
-    for i in range(values.size):
-        total += values[i] * values[i]
+    total = one.dtype.type(0)
+    for i in range(one.size):
+        total += one[i] * one[i] + other[i] * other[i]
     return total - total == 0
 
 
 @jit
 def loop(  # type: ignore[no-untyped-def]
-    grad, state, point, samples, scratch, arrays, rows, limit_g, limit_h, scale, lipschitz, largest_scale,
-    faithful,
-):  # fmt: skip
+    grad, state, samples, work, arrays, rows, limit_g, limit_h, scale, lipschitz, largest_scale, faithful
+):
     """Steps on the samples ``rows``, as many a step as ``samples`` (n, d) has rows: what `Run.tell` does.
 
     Returns the steps and samples done, the size of the latest minibatch, and the new step scale. It ends
     early, before the step, where a gradient is not finite.
     """
     return borrowed_loop(
-        grad, borrow(state), borrow(point), borrow(samples), borrow(scratch), borrow_each(arrays),
-        borrow(rows), limit_g, limit_h, scale, lipschitz, largest_scale, faithful,
+        grad, borrow(state), borrow(samples), borrow(work), borrow_each(arrays), borrow(rows),
+        limit_g, limit_h, scale, lipschitz, largest_scale, faithful,
     )  # fmt: skip
 
 
 @jit
 def borrowed_loop(  # type: ignore[no-untyped-def]
-    grad, state, point, samples, scratch, arrays, rows, limit_g, limit_h, scale, lipschitz, largest_scale,
-    faithful,
-):  # fmt: skip
-    real, d, n = state.dtype.type, point.size, len(samples)
-    x, g_avg, g2_avg, h_avg, h2_avg, tau = (
-        state[0, :d], state[1, :d], state[2, :d], state[3, :d], state[4, :d], state[5, :d],
-    )  # fmt: skip
-    mean, mean_sq, probe_mean, probe_sq = scratch[0, :d], scratch[1, :d], scratch[2, :d], scratch[3, :d]
-    curv, delta2, diff2, lanes = scratch[4, :d], scratch[5, :d], scratch[6, :d], scratch[7, :LANES]
-    eps, limit_curv = real(WIDEN * np.finfo(state.dtype).eps), real(limit_h)
-    largest = real(jitted.MAX_CURV_F32 if state.itemsize == 4 else jitted.MAX_CURV_F64)
-    variant = FAITHFUL_FD if faithful else DEFAULT
+    grad, state, samples, work, arrays, rows, limit_g, limit_h, scale, lipschitz, largest_scale, faithful
+):
+    real, (n, d) = state.dtype.type, samples.shape
+    work = far_rows(work)
+    x, whole_point, point = work[0, :d], work[6, : whole(d)], work[6, :d]
+    mean, mean_sq, probe_mean, probe_sq = work[7, :d], work[8, :d], work[9, :d], work[10, :d]
+    work[5, : whole(d)] = 1  # no memory is 0
+    copy(state, work, d)
     done, total, latest = 0, 0, 0
     for begin in range(0, rows.size, n):
         batch = rows[begin : begin + n]
         m = batch.size
-        jitted.probe(state, scale, point)
+        jitted.probe(work, scale, whole_point)
         if m == 1:
             sample = row_of(arrays, batch[0])
             grad(x, *sample, mean)
@@ -243,26 +267,33 @@ def borrowed_loop(  # type: ignore[no-untyped-def]
             jitted.moments(samples[:m], mean, mean_sq)
             fill(grad, point, arrays, batch, samples)
             jitted.moments(samples[:m], probe_mean, probe_sq)
-        if not (is_finite(mean) and is_finite(probe_mean)):
+        if not are_finite(mean, probe_mean):
             break
-        limit, s = real(limit_g if faithful else limit_g / m), real(scale)
-        jitted.secants(x, g_avg, mean, probe_mean, s, eps, largest, faithful, curv, delta2, diff2)
-        if m == 1:
-            jitted.update(
-                x, g_avg, g2_avg, h_avg, h2_avg, tau, mean, None, curv, None, mean,
-                real(1), limit, limit_curv, s, variant,
-            )  # fmt: skip
-        else:
-            jitted.update(
-                x, g_avg, g2_avg, h_avg, h2_avg, tau, mean, mean_sq, curv, None, mean,
-                real(m), limit, limit_curv, s, variant,
-            )  # fmt: skip
+        limit = real(limit_g if faithful else limit_g / m)
+        delta2, diff2, tau = step_fd(work, d, m, limit, real(limit_h), real(scale), faithful)
         done, total, latest = done + 1, total + m, m
         if not faithful:
-            distance = np.sqrt(jitted.block_sum(delta2, lanes))
-            difference = np.sqrt(jitted.block_sum(diff2, lanes))
-            memory = jitted.block_sum(tau, lanes) / d
+            distance, difference = np.sqrt(delta2), np.sqrt(diff2)
             slope = difference / distance if distance > 0 else 0.0
-            scale, lipschitz = follow(scale, lipschitz, slope, distance, memory)
+            scale, lipschitz = follow(scale, lipschitz, slope, distance, tau / d)
             scale = min(scale, largest_scale)
+    copy(work, state, d)
     return done, total, latest, scale, lipschitz
+
+
+@jit
+def step_fd(work, d, n, limit_g, limit_h, scale, faithful):  # type: ignore[no-untyped-def]
+    """`StepFD` of the contract, on the rows of the work; returns the sums. Scalars have its dtype."""
+    work, size = far_rows(work), whole(d)
+    x, g_avg, g2_avg, h_avg, h2_avg, tau, mean, mean_sq, probe_mean, delta2, diff2 = (
+        work[0, :size], work[1, :size], work[2, :size], work[3, :size], work[4, :size], work[5, :size],
+        work[7, :size], work[8, :size], work[9, :size], work[11, :size], work[12, :size],
+    )  # fmt: skip
+    if n == 1:
+        for i in range(size):
+            mean_sq[i] = mean[i] * mean[i]
+    jitted.update_fd(
+        x, g_avg, g2_avg, h_avg, h2_avg, tau, mean, mean_sq, probe_mean, work.dtype.type(n),
+        limit_g, limit_h, scale, FAITHFUL_FD if faithful else DEFAULT, delta2, diff2,
+    )  # fmt: skip
+    return jitted.block_sums(delta2[:d], diff2[:d], tau[:d], work[13:16, :LANES])
