@@ -34,10 +34,10 @@ Array = NDArray[Any]
 #: Seconds without Python at most, about: how long Ctrl-C and the progress bar wait.
 PAUSE = 0.05
 
-#: Shape of the loop's work. Rows: the six of a state; the probe point; mean and mean square of the gradient,
-#: and of that at the probe; two of what is summed up; three of lanes. They are as far apart as the longest is
+#: Shape of the loop's work. Rows: the six of a state; the probe point; mean and mean square of the gradient;
+#: its mean at the probe; two of what is summed up; three of lanes. They are as far apart as the longest is
 #: long and a few cache lines, so that they do not alias.
-N_ROWS, WIDTH = 16, BLOCK + 2 * LANES
+N_ROWS, WIDTH = 15, BLOCK + 2 * LANES
 
 #: What a user may have asked of the compiler, and gets here too.
 OPTIONS = ("boundscheck", "error_model", "fastmath")
@@ -250,7 +250,7 @@ def borrowed_loop(  # type: ignore[no-untyped-def]
     real, (n, d) = state.dtype.type, samples.shape
     work = far_rows(work)
     x, whole_point, point = work[0, :d], work[6, : whole(d)], work[6, :d]
-    mean, mean_sq, probe_mean, probe_sq = work[7, :d], work[8, :d], work[9, :d], work[10, :d]
+    mean, mean_sq, probe_mean = work[7, :d], work[8, :d], work[9, :d]
     work[5, : whole(d)] = 1  # no memory is 0
     copy(state, work, d)
     done, total, latest = 0, 0, 0
@@ -266,7 +266,7 @@ def borrowed_loop(  # type: ignore[no-untyped-def]
             fill(grad, x, arrays, batch, samples)
             jitted.moments(samples[:m], mean, mean_sq)
             fill(grad, point, arrays, batch, samples)
-            jitted.moments(samples[:m], probe_mean, probe_sq)
+            jitted.moments(samples[:m], probe_mean, None)
         if not are_finite(mean, probe_mean):
             break
         limit = real(limit_g if faithful else limit_g / m)
@@ -287,7 +287,7 @@ def step_fd(work, d, n, limit_g, limit_h, scale, faithful):  # type: ignore[no-u
     work, size = far_rows(work), whole(d)
     x, g_avg, g2_avg, h_avg, h2_avg, tau, mean, mean_sq, probe_mean, delta2, diff2 = (
         work[0, :size], work[1, :size], work[2, :size], work[3, :size], work[4, :size], work[5, :size],
-        work[7, :size], work[8, :size], work[9, :size], work[11, :size], work[12, :size],
+        work[7, :size], work[8, :size], work[9, :size], work[10, :size], work[11, :size],
     )  # fmt: skip
     if n == 1:
         for i in range(size):
@@ -296,4 +296,4 @@ def step_fd(work, d, n, limit_g, limit_h, scale, faithful):  # type: ignore[no-u
         x, g_avg, g2_avg, h_avg, h2_avg, tau, mean, mean_sq, probe_mean, work.dtype.type(n),
         limit_g, limit_h, scale, FAITHFUL_FD if faithful else DEFAULT, delta2, diff2,
     )  # fmt: skip
-    return jitted.block_sums(delta2[:d], diff2[:d], tau[:d], work[13:16, :LANES])
+    return jitted.block_sums(delta2[:d], diff2[:d], tau[:d], work[12:15, :LANES])
