@@ -1,5 +1,7 @@
 """minimize with any rule: what it requires, when it stops, and how it goes on after a break."""
 
+import copy
+import pickle
 import signal
 
 import numpy as np
@@ -44,6 +46,26 @@ def test_resumed_run_has_the_bits_of_an_uninterrupted_one(name, steps, tmp_path)
     assert (part.nit, rest.nit, whole.nit) == (steps, 42, 42)  # 14 minibatches an epoch
     for entry in whole.state:
         np.testing.assert_array_equal(rest.state[entry], whole.state[entry], err_msg=entry)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run))])
+@pytest.mark.parametrize(
+    "rule", [VSGD(), VSGD(weighting="sparse"), VSGD(sharing="blocks"), VSGD(faithful=True)]
+)
+def test_copied_run_goes_on_by_itself_with_the_same_bits(backend, rule, copied):
+    run = rule.start(np.zeros(3), blocks=[2, 1] if rule.sharing == "blocks" else None, backend=backend)
+
+    def advance(run, steps):
+        for rows in DATA[: 4 * steps].reshape(-1, 4, 3):
+            run.tell([grad(point, rows) for point in run.ask()])
+        return run
+
+    other = copied(advance(run, 12))
+    before = run.state_dict()
+    after = advance(other, 5).state_dict()
+    assert all(np.array_equal(before[name], array) for name, array in run.state_dict().items())
+    for name, array in advance(run, 5).state_dict().items():
+        np.testing.assert_array_equal(array, after[name], err_msg=name)
 
 
 def test_resuming_a_finished_run_changes_nothing():

@@ -131,6 +131,33 @@ class StepFD(Protocol):
     ) -> None: ...
 
 
+#: `StepFD` without its first and last argument, the state and the sums.
+BoundStepFD = Callable[..., None]
+
+
+class BindStepFD(Protocol):
+    """`StepFD` of one state and its sums, whose addresses are looked up once.
+
+    So are those of ``grad``, ``grad_sq`` and ``probe_grad``, which may be overwritten from step to step. A
+    step can be called with these three or with three others.
+    """
+
+    def __call__(
+        self, state: Array, sums: Array, grad: Array, grad_sq: Array, probe_grad: Array
+    ) -> BoundStepFD: ...
+
+
+def bind(step_fd: StepFD) -> BindStepFD:
+    """For a backend that takes arrays as they are."""
+
+    def bind_step_fd(
+        state: Array, sums: Array, grad: Array, grad_sq: Array, probe_grad: Array
+    ) -> BoundStepFD:
+        return lambda *arguments: step_fd(state, *arguments, sums)
+
+    return bind_step_fd
+
+
 class Collect(Protocol):
     """Sort the entries ``data`` at ``indices`` (int64) of sparse rows by column, in order of appearance.
 
@@ -266,6 +293,7 @@ class Kernels(NamedTuple):
     probe: Probe
     step: Step
     step_fd: StepFD
+    bind_step_fd: BindStepFD
     collect: Collect
     add: Add
     step_at: StepAt

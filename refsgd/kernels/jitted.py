@@ -16,6 +16,7 @@ from .contract import (
     WIDEN,
     Array,
     Kernels,
+    bind,
 )
 from .jitted_directions import directions, square_rows
 from .jitted_linear import linear
@@ -315,6 +316,7 @@ KERNELS = Kernels(
     probe,
     step,
     step_fd,
+    bind(step_fd),
     collect,
     add,
     step_at,

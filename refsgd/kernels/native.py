@@ -10,7 +10,7 @@ import numpy as np
 from .._errors import BackendError
 from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
 from . import contract
-from .contract import Array, Kernels
+from .contract import Array, BoundStepFD, Kernels
 
 _ABI_VERSION = 4
 
@@ -107,12 +107,41 @@ def step_fd(
     faithful: bool,
     sums: Array,
 ) -> None:
+    step = bind_step_fd(state, sums, grad, grad_sq, probe_grad)
+    step(grad, grad_sq, probe_grad, n, limit_grad, limit_curv, scale, faithful)
+
+
+def bind_step_fd(
+    state: Array, sums: Array, grad: Array, grad_sq: Array | None, probe_grad: Array
+) -> BoundStepFD:
     ctype, function = _STEP_FD[state.dtype]
-    squares = ffi.NULL if grad_sq is None else _buffer(ctype, grad_sq)
-    inputs = _buffer(ctype, grad), squares, _buffer(ctype, probe_grad)
-    rows, out = _buffer(ctype, state, True), _buffer(_DOUBLES, sums, True)
-    scalars = n, limit_grad, limit_curv, scale, faithful
-    _check(function(rows, state.shape[1], grad.size, *inputs, *scalars, out, _threads))
+    rows, width, size = _buffer(ctype, state, True), state.shape[1], grad.size
+    out = _buffer(_DOUBLES, sums, True)
+
+    def pointers(grad: Array, grad_sq: Array | None, probe_grad: Array) -> tuple[Any, Any, Any]:
+        squares = ffi.NULL if grad_sq is None else _buffer(ctype, grad_sq)
+        return _buffer(ctype, grad), squares, _buffer(ctype, probe_grad)
+
+    bound, (at, at_squares, at_probe) = grad, pointers(grad, grad_sq, probe_grad)
+
+    def step(
+        grad: Array,
+        grad_sq: Array | None,
+        probe_grad: Array,
+        n: int,
+        limit_grad: float,
+        limit_curv: float,
+        scale: float,
+        faithful: bool,
+    ) -> None:
+        p, q, r = (at, at_squares, at_probe) if grad is bound else pointers(grad, grad_sq, probe_grad)
+        status = function(
+            rows, width, size, p, q, r, n, limit_grad, limit_curv, scale, faithful, out, _threads
+        )
+        if status != lib.REFSGD_OK:
+            _check(status)
+
+    return step
 
 
 def collect(
@@ -236,6 +265,7 @@ KERNELS = Kernels(
     probe,
     step,
     step_fd,
+    bind_step_fd,
     collect,
     add,
     step_at,

@@ -22,6 +22,7 @@ from .contract import (
     WIDEN,
     Array,
     Kernels,
+    bind,
     n_blocks,
 )
 from .reference_directions import directions, square_rows
@@ -249,6 +250,7 @@ KERNELS = Kernels(
     probe,
     step,
     step_fd,
+    bind(step_fd),
     collect,
     add,
     step_at,

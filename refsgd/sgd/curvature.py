@@ -64,7 +64,7 @@ class StepScale(NamedTuple):
         """Small enough that in ``dtype`` its square stays finite."""
         # dtype.name takes longer than all else here
         exponent = MAX_CURV_EXPONENT["float32" if dtype.itemsize == 4 else "float64"]
-        return self._replace(scale=min(self.scale, math.ldexp(1.0, exponent)))
+        return StepScale(min(self.scale, math.ldexp(1.0, exponent)), self.lipschitz, self.seen)
 
 
 def follow(

@@ -73,7 +73,8 @@ class Run:
             remedy = "they go with sharing='blocks': the number of parameters of each"
             raise ValueError(message("blocks", f"{must} where sharing is {rule.sharing!r}", blocks, remedy))
         self.rule = rule
-        self.kernels = kernels.load(backend_name(backend))
+        self._backend = kernels.resolve(backend_name(backend))
+        self.kernels = kernels.load(self._backend)
         sizes = blocks if blocks is not None else [x0.size]
         self.blocks = None if rule.sharing == "element" else shared.Blocks.of(sizes, x0.size)
         self._buffer, self.state = allocate(x0.size, x0.dtype)
@@ -91,6 +92,8 @@ class Run:
         self._probe = np.empty_like(self.state.x)
         self._mean, self._mean_sq, self._probe_mean = np.empty((3, d), self.state.x.dtype)
         self._sums = np.empty((n_blocks(d), 3))
+        told = self._mean, self._mean_sq, self._probe_mean
+        self._step_fd = self.kernels.bind_step_fd(self._buffer, self._sums, *told)
 
     @property
     def x(self) -> Array:
@@ -184,12 +187,18 @@ class Run:
             must, remedy = f"have {here.n_samples} samples", "evaluate every point on the same minibatch"
             raise ValueError(message("probe grad", must, probe.n_samples, remedy))
         rows = None
+        if self.rule.weighting == "orthogonal" or self.rule.faithful:
+            rows = self._rows(gradients)
+        return Minibatch(here, probe, rows, self._told_curvature(diag_hess, here.n_samples))
+
+    def _rows(self, gradients: Sequence[Any]) -> list[Array] | None:
+        """Per-sample gradients, already checked, if that is what was told."""
         if not any(isinstance(gradient, tuple) or hasattr(gradient, "tocsr") for gradient in gradients):
-            rows = [np.ascontiguousarray(gradient, self.x.dtype) for gradient in gradients]
-        elif self.rule.weighting == "orthogonal":
+            return [np.ascontiguousarray(gradient, self.x.dtype) for gradient in gradients]
+        if self.rule.weighting == "orthogonal":
             remedy = "pass per-sample gradients, a dense array with one row per sample"
             raise ValueError(message("grad", "be an array for weighting='orthogonal'", "sums or CSR", remedy))
-        return Minibatch(here, probe, rows, self._told_curvature(diag_hess, here.n_samples))
+        return None
 
     def _told_curvature(self, diag_hess: Any, n_samples: int) -> tuple[Array, Array] | None:
         """Mean and mean square of what the user says the curvature is."""
@@ -254,9 +263,7 @@ class Run:
         if rule.curvature == "fd" and self.blocks is None and rule.weighting == "dense" and not per_sample:
             assert probe is not None
             grad_sq = here.mean_sq if n > 1 else None
-            self.kernels.step_fd(
-                self._buffer, here.mean, grad_sq, probe.mean, n, *limits, scale, rule.faithful, self._sums
-            )
+            self._step_fd(here.mean, grad_sq, probe.mean, n, *limits, scale, rule.faithful)
             delta2, diff2, tau = map(float, self._sums.sum(axis=0))
             distance, difference = math.sqrt(delta2), math.sqrt(diff2)
         else:
@@ -360,6 +367,20 @@ class Run:
             array[:] = saved[name]
         self.n_steps, self.n_samples, self.batch_size = map(int, saved["counters"])
         self.step_scale = StepScale(*map(float, saved["step_scale"]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle a run by its `state_dict`, as kernels and views hold on to its memory."""
+        lengths = self.blocks.lengths if self.blocks is not None and self.rule.sharing == "blocks" else None
+        return revived, (self.rule, self.x.copy(), lengths, self._backend, self.state_dict())
+
+
+def revived(
+    rule: VSGD, x: Array, blocks: Array | None, backend: str, saved: Mapping[str, NDArray[Any]]
+) -> Run:
+    """The run that was pickled."""
+    run = rule.start(x, blocks=None if blocks is None else blocks.tolist(), backend=backend)
+    run.load_state_dict(saved)
+    return run
 
 
 def overestimate(rule: VSGD, d: int) -> float:
