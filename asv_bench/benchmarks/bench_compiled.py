@@ -1,4 +1,4 @@
-"""The loop without Python: `refsgd.minimize` with a gradient that Numba compiled, online linear regression."""
+"""The loop without Python: `refsgd.minimize` with a gradient that Numba compiled, on linear regression."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ class SparseStep:
         backend(name)
         rng = np.random.default_rng(0)
         self.run = refsgd.VSGD(weighting="sparse").start(np.ones(dim, dtype), backend=name)
-        indices = np.unique(rng.integers(dim, size=nnz))
-        values = rng.normal(size=(2, indices.size)).astype(dtype)
-        self.rows = [csr_array((v, indices, [0, indices.size]), shape=(1, dim)) for v in values]
+        indices = np.sort(rng.choice(dim, nnz, replace=False))
+        values = rng.normal(size=(2, nnz)).astype(dtype)
+        self.rows = [csr_array((v, indices, [0, nnz]), shape=(1, dim)) for v in values]
         self.run.tell(self.rows[:1])
 
     def time_step(self, *_: object) -> None:
