@@ -52,7 +52,11 @@ def least_seconds(function: Callable[[], Any], limit: float = 0.3) -> float:
 
 
 def traced_bytes(function: Callable[[], Any]) -> tuple[int, int]:
-    """Bytes that the result of a call holds, and the most that were held during the call."""
+    """Bytes that the result of a call holds, and the most that were held during the call.
+
+    It is the second call that is watched, as the first may load modules and compile.
+    """
+    function()
     gc.collect()
     tracemalloc.start()
     result = function()
@@ -101,7 +105,7 @@ def dense(largest: float) -> None:
     figure, (times, memory) = panels(
         "Dense step, one thread", ("parameters", "ns a parameter"), ("parameters", "bytes a parameter")
     )
-    for dtype, line in zip(DTYPES, ("--", "-"), strict=True):
+    for dtype, line in zip(DTYPES, ("-", "--"), strict=True):
         size = np.dtype(dtype).itemsize
         dims = [d for d in DIMS if d <= largest and fits(18 * size * d)]
         spent = {name: np.full(len(dims), np.nan) for name in (*BACKENDS, "roof")}
@@ -115,10 +119,10 @@ def dense(largest: float) -> None:
         for name, seconds in spent.items():
             label = f"{NAMES.get(name, 'memory roof')}, {dtype}"
             curve(times, dims, 1e9 * seconds, label, COLORS[name], line)
-        runs = [traced_bytes(lambda d=d: start_run(d, dtype))[0] / d for d in dims]
+        runs = [traced_bytes(lambda d=d, t=dtype: start_run(d, t))[0] / d for d in dims]
         states = [sum(row.nbytes for row in start_run(d, dtype).state) / d for d in dims]
-        curve(memory, dims, runs, f"all a run holds, {dtype}: {runs[-1]:.3g}", "C0", line)
-        curve(memory, dims, states, f"its state, {dtype}: {states[-1]:.3g}", "C1", line)
+        curve(memory, dims, runs, f"all a run holds, {dtype}: {runs[-1]:.0f}", "C0", line)
+        curve(memory, dims, states, f"its state, {dtype}: {states[-1]:.0f}", "C1", line)
     memory.set_ylim(10, 1_000)
     save(figure, "growth_dense.png")
 
@@ -126,7 +130,7 @@ def dense(largest: float) -> None:
 def sparse(largest: float) -> None:
     figure, (times, memory) = panels(
         "Sparse step of one sample, one thread",
-        ("parameters", "µs a step, float32"),
+        ("parameters", "µs a sample, float32"),
         ("parameters", "bytes a parameter"),
     )
     dims = [d for d in DIMS if 10_000 <= d <= largest and fits(80 * d)]
@@ -141,14 +145,14 @@ def sparse(largest: float) -> None:
     n = 10_000
     spent = [1e6 * least_seconds(LinearProblem("c", d, "float32", n).learn) / n for d in dims]
     curve(times, dims, spent, "C, linear model, 75 non-zeros", "C4")
-    for dtype, line in zip(DTYPES, ("--", "-"), strict=True):
+    for dtype, line in zip(DTYPES, ("-", "--"), strict=True):
         holders: dict[str, Callable[[int], Any]] = {
             "a sparse run": lambda d, t=dtype: refsgd.VSGD(weighting="sparse").start(np.zeros(d, t)),
             "a linear model": lambda d, t=dtype: LinearModel(d, "log_loss", dtype=t),
         }
         for color, (name, make) in enumerate(holders.items()):
             held = [traced_bytes(lambda d=d, m=make: m(d))[0] / d for d in dims]
-            curve(memory, dims, held, f"{name}, {dtype}: {held[-1]:.3g}", f"C{3 + color}", line)
+            curve(memory, dims, held, f"{name}, {dtype}: {held[-1]:.0f}", f"C{3 + color}", line)
     memory.set(yscale="linear", ylim=(0, 100))
     save(figure, "growth_sparse.png")
 
@@ -166,7 +170,8 @@ def moments(largest: float) -> None:
     for n in counts:
         problem = MomentsProblem(d, "float32")
         problem.rows = rows = np.random.default_rng(0).standard_normal((n, d), np.float32)
-        functions = {name: lambda p=problem, t=backend(name): p.moments(t) for name in BACKENDS}
+        tables = {name: backend(name) for name in BACKENDS}
+        functions = {name: lambda p=problem, t=table: p.moments(t) for name, table in tables.items()}
         functions |= {"roof": problem.read, "plain": problem.plain}
         for name, function in functions.items():
             spent[name].append(1e9 * least_seconds(function) / (n * d))
@@ -183,18 +188,18 @@ def moments(largest: float) -> None:
 def directions(largest: float) -> None:
     d, n = 1_000, 256
     figure, axes = panels(
-        f"DirectionStats of float32 rows, one thread; above {d:,} dimensions, below {n} rows",
-        ("rows", "ms"),
-        ("rows", "MiB beside the rows"),
-        ("dimensions", "ms"),
-        ("dimensions", "bytes a dimension beside the rows"),
+        "DirectionStats of float32 rows, one thread",
+        (f"rows of {d:,} dimensions", "ms an update"),
+        (f"rows of {d:,} dimensions", "MiB beside the rows"),
+        (f"dimensions of {n} rows", "ms an update"),
+        (f"dimensions of {n} rows", "bytes a dimension beside the rows"),
     )
     counts = [round(10**power) for power in np.arange(1, 5.1, 0.5) if 10**power * d <= largest]
     dims = [round(10**power) for power in np.arange(1, 6.1, 0.5) if 10**power * n <= largest]
     sizes = [(k, d) for k in counts], [(n, k) for k in dims]
     for (times, memory), shapes, x in zip((axes[:2], axes[2:]), sizes, (counts, dims), strict=True):
         spent: dict[str, list[float]] = {name: [] for name in (*BACKENDS, "roof", "plain")}
-        held: dict[str, list[float]] = {"held": [], "most in update": [], "most in plain NumPy": []}
+        held: dict[str, list[float]] = {"held": [], "most within update": [], "most within plain NumPy": []}
         for rows, dim in shapes:
             problem = DirectionsProblem(dim, "float32", n=rows)
             for name in BACKENDS:
@@ -212,8 +217,9 @@ def directions(largest: float) -> None:
         for name, values in spent.items():
             curve(times, x, values, labels[name], COLORS[name], "--" if name == "roof" else "-")
         for name, color, line in zip(held, ("C0", "C0", "C4"), ("-", "--", "-"), strict=True):
-            end = "" if times is axes[0] else f": {held[name][-1]:.3g}"
+            end = "" if times is axes[0] else f": {held[name][-1]:,.0f}"
             curve(memory, x, held[name], name + end, color, line)
+    axes[3].set_ylim(100, 10_000)
     save(figure, "growth_directions.png")
 
 
