@@ -101,6 +101,12 @@ def test_multinomial_model_holds_a_record_a_coordinate_and_class() -> None:
 
 
 @each_dtype
+def test_moments_hold_two_numbers_a_parameter(dtype: str, backend: str) -> None:
+    held = bytes_a_parameter(lambda d: refsgd.Moments.from_rows(np.ones((5, d), dtype), backend=backend))
+    assert held == 2 * np.dtype(dtype).itemsize
+
+
+@each_dtype
 @pytest.mark.parametrize("n_blocks", [1, 16])
 @pytest.mark.parametrize("n", [3, 200])
 def test_direction_stats_hold_the_reference_and_block_sums(n: int, n_blocks: int, dtype: str) -> None:
