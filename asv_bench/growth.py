@@ -1,22 +1,27 @@
 """Draw how time and memory grow: shown, not claimed.
 
-    python asv_bench/growth.py                 some minutes, up to 1e8 parameters where memory allows
-    python asv_bench/growth.py --largest 1e6   half a minute
+    python asv_bench/growth.py                          some minutes, up to 1e8 parameters where memory allows
+    python asv_bench/growth.py --largest 1e7            a minute or two
+    python asv_bench/growth.py --only dense directions  some of the pictures
 
-One thread. Each time is the least of some rounds, as other programs only add to it. Writes three pictures
-into docs/images: dense step, sparse step, moments.
+One thread. Each time is the least of some rounds, as other programs only add to it. Memory is what Python's
+`tracemalloc` saw NumPy ask for, not what a formula says. Writes a picture each into docs/images.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import time
-from collections.abc import Callable, Iterable
+import tracemalloc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import BACKENDS, Problem, backend
+from benchmarks import BACKENDS, DTYPES, Problem, backend
+from benchmarks.bench_directions import DirectionsProblem
+from benchmarks.bench_linear import LinearProblem
 from benchmarks.bench_moments import MomentsProblem
 from benchmarks.bench_sparse import SparseStep
 
@@ -24,14 +29,20 @@ from benchmarks.bench_sparse import SparseStep
 import matplotlib.pyplot as plt
 import numpy as np
 
+import refsgd
+from refsgd.sgd.linear import LinearModel
+
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
-DIMS = [int(10**power) for power in np.arange(2, 8.1, 0.5)]
+DIMS = [round(10**power) for power in np.arange(2, 8.1, 0.5)]
+NAMES = {"c": "C", "numba": "Numba", "numpy": "NumPy"}
+COLORS = {name: f"C{i}" for i, name in enumerate([*BACKENDS, "roof", "plain"])}
+MIB = 2**20
 
 
 def least_seconds(function: Callable[[], Any], limit: float = 0.3) -> float:
     """Least time of a call, over as many calls as go into ``limit`` seconds, at least three."""
     function()
-    times = []
+    times: list[float] = []
     began = time.perf_counter()
     while len(times) < 3 or time.perf_counter() - began < limit:
         start = time.perf_counter()
@@ -40,120 +51,193 @@ def least_seconds(function: Callable[[], Any], limit: float = 0.3) -> float:
     return min(times)
 
 
-def free_bytes() -> float:
-    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+def traced_bytes(function: Callable[[], Any]) -> tuple[int, int]:
+    """Bytes that the result of a call holds, and the most that were held during the call.
+
+    It is the second call that is watched, as the first may load modules and compile.
+    """
+    function()
+    gc.collect()
+    tracemalloc.start()
+    result = function()
+    held, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del result
+    return held, most
 
 
-def fitting(dims: Iterable[int], bytes_a_parameter: int) -> list[int]:
-    """Those that take at most half of the memory that is free."""
-    return [d for d in dims if d * bytes_a_parameter <= free_bytes() / 2]
+def fits(n_bytes: float) -> bool:
+    """Whether that leaves a fifth of the free memory."""
+    return n_bytes <= 0.8 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def panels(title: str, *labels: tuple[str, str]) -> tuple[Any, Any]:
+    """A figure of two columns, with logarithmic axes labelled (x, y)."""
+    rows = len(labels) // 2
+    figure, axes = plt.subplots(rows, 2, figsize=(10, 4.6 * rows), layout="constrained")
+    for ax, (x, y) in zip(axes.flat, labels, strict=True):
+        ax.set(xlabel=x, ylabel=y, xscale="log", yscale="log")
+        ax.grid(alpha=0.3)
+    figure.suptitle(title)
+    return figure, axes.flat
+
+
+def curve(ax: Any, x: Sequence[float], y: Sequence[float], label: str, color: str, line: str = "-") -> None:
+    """Dashed where ``line`` says so, with the marker of that line."""
+    ax.plot(x, y, line, marker={"-": "o", "--": "s"}[line], markersize=4, color=color, label=label)
 
 
 def save(figure: Any, name: str) -> None:
+    """With legends below the axes, where they hide no curve; handles long enough to show dashes."""
+    for ax in figure.axes:
+        ax.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16), handlelength=4)
     IMAGES.mkdir(exist_ok=True)
-    figure.savefig(IMAGES / name, dpi=110, bbox_inches="tight")
+    figure.savefig(IMAGES / name, dpi=110)
     plt.close(figure)
     print(f"docs/images/{name}", flush=True)
 
 
-def axes(title: str, x: str, y: str, second: str) -> Any:
-    figure, both = plt.subplots(1, 2, figsize=(9.5, 3.6))
-    for ax, label in zip(both, (y, second), strict=True):
-        ax.set(xlabel=x, ylabel=label, xscale="log", yscale="log")
-        ax.grid(alpha=0.3)
-    figure.suptitle(title)
-    return figure, both
-
-
-def place_legends(*both: Any) -> None:
-    """Below, where they hide no curve."""
-    for ax in both:
-        ax.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+def start_run(d: int, dtype: str) -> refsgd.Run:
+    return refsgd.VSGD().start(np.zeros(d, dtype))
 
 
 def dense(largest: float) -> None:
-    figure, (times, memory) = axes(
-        "dense step", "parameters", "ns a parameter", "MiB of state and two gradients"
+    figure, (times, memory) = panels(
+        "Dense step, one thread", ("parameters", "ns a parameter"), ("parameters", "bytes a parameter")
     )
-    for dtype, marker in (("float32", "o"), ("float64", "s")):
+    for dtype, line in zip(DTYPES, ("-", "--"), strict=True):
         size = np.dtype(dtype).itemsize
-        dims = fitting((d for d in DIMS if d <= largest), 30 * size)
-        spent: dict[str, list[float]] = {name: [] for name in ("C", "Numba", "NumPy", "memory roof")}
-        for d in dims:
+        dims = [d for d in DIMS if d <= largest and fits(18 * size * d)]
+        spent = {name: np.full(len(dims), np.nan) for name in (*BACKENDS, "roof")}
+        for i, d in enumerate(dims):
             problem = Problem(d, dtype).with_roof()
-            for name in ("C", "Numba", "NumPy"):
-                table = backend(name.lower())
-                spent[name].append(least_seconds(lambda p=problem, t=table: p.step(t)))
-            spent["memory roof"].append(least_seconds(problem.twin))
-        for color, (name, seconds) in enumerate(spent.items()):
-            style = {"color": f"C{color}", "marker": marker, "markersize": 4}
-            line = "--" if name == "memory roof" else "-"
-            per = 1e9 * np.array(seconds) / dims
-            times.plot(dims, per, line, label=f"{name} {dtype}", **style)
-        memory.plot(dims, [8 * d * size / 2**20 for d in dims], marker=marker, label=dtype)
-    place_legends(times, memory)
+            for name in BACKENDS:
+                if name != "numpy" or fits(14 * size * d):  # of temporary arrays
+                    table = backend(name)
+                    spent[name][i] = least_seconds(lambda p=problem, t=table: p.step(t)) / d
+            spent["roof"][i] = least_seconds(problem.twin) / d
+        for name, seconds in spent.items():
+            label = f"{NAMES.get(name, 'memory roof')}, {dtype}"
+            curve(times, dims, 1e9 * seconds, label, COLORS[name], line)
+        runs = [traced_bytes(lambda d=d, t=dtype: start_run(d, t))[0] / d for d in dims]
+        states = [sum(row.nbytes for row in start_run(d, dtype).state) / d for d in dims]
+        curve(memory, dims, runs, f"all a run holds, {dtype}: {runs[-1]:.0f}", "C0", line)
+        curve(memory, dims, states, f"its state, {dtype}: {states[-1]:.0f}", "C1", line)
+    memory.set_ylim(10, 1_000)
     save(figure, "growth_dense.png")
 
 
 def sparse(largest: float) -> None:
-    figure, (times, memory) = axes(
-        "sparse step of one sample, float32", "parameters", "µs a step", "MiB of state"
+    figure, (times, memory) = panels(
+        "Sparse step of one sample, one thread",
+        ("parameters", "µs a sample, float32"),
+        ("parameters", "bytes a parameter"),
     )
+    dims = [d for d in DIMS if 10_000 <= d <= largest and fits(80 * d)]
     for nnz, line in ((75, "-"), (7_500, "--")):
-        dims = fitting((d for d in DIMS if 10_000 <= d <= largest), 80)
-        for color, name in enumerate(BACKENDS):
+        for name in BACKENDS:
             spent = []
             for d in dims:
                 problem = SparseStep()
-                problem.setup(name, d, nnz)
+                problem.setup(name, d, "float32", nnz)
                 spent.append(1e6 * least_seconds(problem.time_step))
-            times.plot(
-                dims,
-                spent,
-                line,
-                marker="o",
-                markersize=4,
-                color=f"C{color}",
-                label=f"{name}, {nnz} non-zeros",
-            )
-        if nnz == 75:
-            memory.plot(dims, [40 * d / 2**20 for d in dims], marker="o")  # six rows, probe, two counts
-    place_legends(times)
+            curve(times, dims, spent, f"{NAMES[name]}, {nnz:,} non-zeros", COLORS[name], line)
+    n = 10_000
+    spent = [1e6 * least_seconds(LinearProblem("c", d, "float32", n).learn) / n for d in dims]
+    curve(times, dims, spent, "C, linear model, 75 non-zeros", "C4")
+    for dtype, line in zip(DTYPES, ("-", "--"), strict=True):
+        holders: dict[str, Callable[[int], Any]] = {
+            "a sparse run": lambda d, t=dtype: refsgd.VSGD(weighting="sparse").start(np.zeros(d, t)),
+            "a linear model": lambda d, t=dtype: LinearModel(d, "log_loss", dtype=t),
+        }
+        for color, (name, make) in enumerate(holders.items()):
+            held = [traced_bytes(lambda d=d, m=make: m(d))[0] / d for d in dims]
+            curve(memory, dims, held, f"{name}, {dtype}: {held[-1]:.0f}", f"C{3 + color}", line)
+    memory.set(yscale="linear", ylim=(0, 100))
     save(figure, "growth_sparse.png")
 
 
 def moments(largest: float) -> None:
-    figure, (times, memory) = axes(
-        "mean and mean square of rows of 10,000 numbers, float32",
-        "rows",
-        "ns a number",
-        "MiB beside the rows",
+    d = 10_000
+    figure, (times, memory) = panels(
+        f"Mean and mean square of rows of {d:,} numbers, float32, one thread",
+        ("rows", "ns a number"),
+        ("rows", "MiB beside the rows"),
     )
-    counts = [n for n in (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000) if n * 10_000 <= largest]
-    spent: dict[str, list[float]] = {name: [] for name in ("C", "Numba", "NumPy", "plain NumPy", "X.sum()")}
+    counts = [n for n in (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000) if n * d <= largest]
+    spent: dict[str, list[float]] = {name: [] for name in (*BACKENDS, "roof", "plain")}
+    most: dict[str, list[float]] = {"here": [], "plain NumPy": []}
     for n in counts:
-        problem = MomentsProblem(10_000, "float32")
-        problem.rows = np.random.default_rng(0).standard_normal((n, 10_000), np.float32)
-        for name in ("C", "Numba", "NumPy"):
-            table = backend(name.lower())
-            spent[name].append(least_seconds(lambda p=problem, t=table: p.moments(t)))
-        spent["plain NumPy"].append(least_seconds(problem.plain))
-        spent["X.sum()"].append(least_seconds(problem.read))
-    for name, seconds in spent.items():
-        times.plot(counts, 1e9 * np.array(seconds) / (np.array(counts) * 1e4), marker="o", label=name)
-    both = 2 * 10_000 * 4 / 2**20
-    memory.plot(counts, [both] * len(counts), marker="o", label="here")
-    memory.plot(counts, [n * both / 2 + both for n in counts], marker="o", label="plain NumPy")
-    place_legends(times, memory)
+        problem = MomentsProblem(d, "float32")
+        problem.rows = rows = np.random.default_rng(0).standard_normal((n, d), np.float32)
+        tables = {name: backend(name) for name in BACKENDS}
+        functions = {name: lambda p=problem, t=table: p.moments(t) for name, table in tables.items()}
+        functions |= {"roof": problem.read, "plain": problem.plain}
+        for name, function in functions.items():
+            spent[name].append(1e9 * least_seconds(function) / (n * d))
+        most["here"].append(traced_bytes(lambda r=rows: refsgd.Moments.from_rows(r))[1] / MIB)
+        most["plain NumPy"].append(traced_bytes(problem.plain)[1] / MIB)
+    labels = NAMES | {"roof": "X.sum()", "plain": "plain NumPy"}
+    for name, values in spent.items():
+        curve(times, counts, values, labels[name], COLORS[name], "--" if name == "roof" else "-")
+    for (name, values), color in zip(most.items(), (COLORS["c"], COLORS["plain"]), strict=True):
+        curve(memory, counts, values, name, color)
     save(figure, "growth_moments.png")
+
+
+def directions(largest: float) -> None:
+    d, n = 1_000, 256
+    figure, axes = panels(
+        "DirectionStats of float32 rows, one thread",
+        (f"rows of {d:,} dimensions", "ms an update"),
+        (f"rows of {d:,} dimensions", "MiB beside the rows"),
+        (f"dimensions of {n} rows", "ms an update"),
+        (f"dimensions of {n} rows", "bytes a dimension beside the rows"),
+    )
+    counts = [round(10**power) for power in np.arange(1, 5.1, 0.5) if 10**power * d <= largest]
+    dims = [round(10**power) for power in np.arange(1, 6.1, 0.5) if 10**power * n <= largest]
+    sizes = [(k, d) for k in counts], [(n, k) for k in dims]
+    for (times, memory), shapes, x in zip((axes[:2], axes[2:]), sizes, (counts, dims), strict=True):
+        spent: dict[str, list[float]] = {name: [] for name in (*BACKENDS, "roof", "plain")}
+        held: dict[str, list[float]] = {"held": [], "most within update": [], "most within plain NumPy": []}
+        for rows, dim in shapes:
+            problem = DirectionsProblem(dim, "float32", n=rows)
+            for name in BACKENDS:
+                backend(name)
+                refsgd.use_backend(name)
+                spent[name].append(1e3 * least_seconds(problem.update))
+            refsgd.use_backend(None)
+            spent["roof"].append(1e3 * least_seconds(problem.read))
+            spent["plain"].append(1e3 * least_seconds(problem.plain))
+            unit = MIB if times is axes[0] else dim
+            found = *traced_bytes(lambda p=problem: p.fresh()), traced_bytes(problem.plain)[1]
+            for name, value in zip(held, found, strict=True):
+                held[name].append(value / unit)
+        labels = NAMES | {"roof": "X.sum()", "plain": "plain NumPy"}
+        for name, values in spent.items():
+            curve(times, x, values, labels[name], COLORS[name], "--" if name == "roof" else "-")
+        for name, color, line in zip(held, ("C0", "C0", "C4"), ("-", "--", "-"), strict=True):
+            end = "" if times is axes[0] else f": {held[name][-1]:,.0f}"
+            curve(memory, x, held[name], name + end, color, line)
+    axes[3].set_ylim(100, 10_000)
+    save(figure, "growth_directions.png")
+
+
+PICTURES: dict[str, Callable[[float], None]] = {
+    "dense": dense,
+    "sparse": sparse,
+    "moments": moments,
+    "directions": directions,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--largest", type=float, default=1e8, help="most parameters, or numbers in rows")
-    largest = parser.parse_args().largest
-    for draw in (dense, sparse, moments):
-        draw(largest)
+    parser.add_argument("--only", nargs="+", choices=PICTURES, default=[*PICTURES], help="pictures to draw")
+    args = parser.parse_args()
+    for name in args.only:
+        PICTURES[name](args.largest)
 
 
 if __name__ == "__main__":

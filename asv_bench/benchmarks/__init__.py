@@ -1,4 +1,4 @@
-"""What the benchmarks share: backends, and a step with all its arrays, in the memory layout of a run.
+"""What the benchmarks share: backends, units in the last place, and a step with all its arrays.
 
 Times are those of one thread, unless a benchmark has an axis for threads.
 """
@@ -33,8 +33,19 @@ def backend(name: str, threads: int = 1) -> Kernels:
     return kernels.load(name)
 
 
+def ulps(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest distance in units of the last place; infinite where only one is finite."""
+    apart = a != b
+    if not apart.any():
+        return 0.0
+    a, b = a[apart], b[apart]
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return np.inf
+    return float((np.abs(a - b) / np.spacing(np.maximum(np.abs(a), np.abs(b)))).max())
+
+
 class Problem:
-    """A state in the middle of a run, and the gradients of one online step; every page has been touched.
+    """A state in the middle of a run, in its layout, and the gradients of one online step, all pages touched.
 
     Every other step has the gradients with the opposite sign. With the same ones all the time parameters
     would run away, and what is timed would be the arithmetic of denormal numbers.

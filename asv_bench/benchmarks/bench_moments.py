@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ratios import medians
 
-from . import BACKENDS, DTYPES, backend
+from . import BACKENDS, DTYPES, backend, ulps
 
 N = 64
 
@@ -55,6 +55,26 @@ class MomentsMemory:
 
     def peakmem_moments(self, *_: object) -> None:
         self.problem.moments(self.table)
+
+
+class MomentsParity:
+    """Units in the last place between a backend and the NumPy oracle. Must be 0."""
+
+    params = (BACKENDS, [1_000, 100_000], DTYPES)
+    param_names = ("backend", "dim", "dtype")
+
+    def setup(self, name: str, dim: int, dtype: str) -> None:
+        self.table = backend(name)
+        self.problem = MomentsProblem(dim, dtype)
+
+    def track_ulps(self, *_: object) -> float:
+        found = []
+        for table in (self.table, backend("numpy")):
+            self.problem.moments(table)
+            found.append(np.array([self.problem.mean, self.problem.mean_sq]))
+        return ulps(*found)
+
+    track_ulps.unit = "ulp"  # type: ignore[attr-defined]
 
 
 class MomentsRoof:

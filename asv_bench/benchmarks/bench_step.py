@@ -7,7 +7,7 @@ from ratios import medians
 
 import refsgd
 
-from . import BACKENDS, DTYPES, Problem, backend
+from . import BACKENDS, DTYPES, Problem, backend, ulps
 
 
 class Step:
@@ -85,17 +85,6 @@ class StepParity:
         return max(ulps(ours.buffer, oracle.buffer), ulps(ours.sums, oracle.sums))
 
     track_ulps.unit = "ulp"  # type: ignore[attr-defined]
-
-
-def ulps(a: np.ndarray, b: np.ndarray) -> float:
-    """Largest distance in units of the last place; infinite where only one is finite."""
-    apart = a != b
-    if not apart.any():
-        return 0.0
-    a, b = a[apart], b[apart]
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return np.inf
-    return float((np.abs(a - b) / np.spacing(np.maximum(np.abs(a), np.abs(b)))).max())
 
 
 class StepRoof:

@@ -1,0 +1,137 @@
+"""Bytes that are held, as `tracemalloc` sees NumPy ask for them; docs/performance.md has the same numbers."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import refsgd
+from refsgd.sgd.linear import LinearModel
+
+D = 2**16  # half a byte a parameter is 32 kB here, much more than all objects that are no arrays of d
+each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def bytes_a_parameter(make: Callable[[int], Any]) -> int:
+    """Of what ``make(d)`` returns, to the nearest byte."""
+    make(100)  # loads modules and compiles
+    gc.collect()
+    tracemalloc.start()
+    try:
+        result = make(D)
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    del result
+    return round(held / D)
+
+
+def run_of(rule: refsgd.VSGD, dtype: str, backend: str) -> Callable[[int], refsgd.Run]:
+    """Makes a run that is beyond its start."""
+
+    def make(d: int) -> refsgd.Run:
+        run = rule.start(np.ones(d, dtype), backend=backend)
+        gradients = np.ones((2, 1, d), dtype)
+        gradients[1] = 0.5
+        for _ in range(12):
+            run.tell(list(gradients[: len(run.ask())]))
+        return run
+
+    return make
+
+
+@each_dtype
+@pytest.mark.parametrize(
+    ("rule", "held"),
+    [
+        (refsgd.VSGD(), {"float32": 44, "float64": 88}),
+        (refsgd.VSGD(faithful=True), {"float32": 44, "float64": 88}),
+        (refsgd.VSGD(weighting="orthogonal"), {"float32": 44, "float64": 88}),
+        (refsgd.VSGD(weighting="sparse"), {"float32": 40, "float64": 68}),
+    ],
+    ids=["default", "faithful", "orthogonal", "sparse"],
+)
+def test_run_holds_six_arrays_of_state_and_room_for_a_step(
+    rule: refsgd.VSGD, held: dict[str, int], dtype: str, backend: str
+) -> None:
+    make = run_of(rule, dtype, backend)
+    state = make(D).state
+    assert len(state) == 6
+    assert {(row.shape, row.dtype) for row in state} == {((D,), np.dtype(dtype))}
+    assert bytes_a_parameter(make) == held[dtype]
+
+
+@each_dtype
+def test_rows_of_the_state_are_padded_by_256_bytes_and_less_than_a_page(dtype: str) -> None:
+    for d in (1, 1023, 1024, 1025, 100_000):
+        state = refsgd.VSGD().start(np.ones(d, dtype)).state
+        apart = state.g_avg.ctypes.data - state.x.ctypes.data
+        assert 256 <= apart - state.x.nbytes < 256 + 4096
+
+
+@each_dtype
+@pytest.mark.parametrize(
+    ("options", "beside"),
+    [
+        ({}, 0),
+        ({"alpha": 0.1}, 16),
+        ({"average": True}, 24),
+        ({"average": True, "alpha": 0.1}, 24),
+    ],
+    ids=["plain", "penalty", "average", "both"],
+)
+def test_linear_model_holds_a_record_a_coordinate(dtype: str, options: dict[str, Any], beside: int) -> None:
+    def make(d: int) -> LinearModel:
+        model = LinearModel(d, "log_loss", dtype=dtype, **options)
+        for _ in range(4):  # windows of the average pass
+            model.learn(np.ones((2, d), dtype), [1, -1])
+        return model
+
+    assert bytes_a_parameter(make) == {"float32": 32, "float64": 64}[dtype] + beside
+
+
+def test_multinomial_model_holds_a_record_a_coordinate_and_class() -> None:
+    assert bytes_a_parameter(lambda d: LinearModel(d, "multinomial", n_outputs=3)) == 3 * 64
+
+
+@each_dtype
+def test_moments_hold_two_numbers_a_parameter(dtype: str, backend: str) -> None:
+    held = bytes_a_parameter(lambda d: refsgd.Moments.from_rows(np.ones((5, d), dtype), backend=backend))
+    assert held == 2 * np.dtype(dtype).itemsize
+
+
+@each_dtype
+@pytest.mark.parametrize("n_blocks", [1, 16])
+@pytest.mark.parametrize("n", [3, 200])
+def test_direction_stats_hold_the_reference_and_block_sums(n: int, n_blocks: int, dtype: str) -> None:
+    def make(d: int) -> refsgd.DirectionStats:
+        stats = refsgd.DirectionStats(d, n_blocks)
+        stats.update(np.ones((n, d), dtype))
+        return stats
+
+    assert bytes_a_parameter(make) == 8 * (n_blocks + 1)
+
+
+@pytest.mark.parametrize("n_blocks", [1, 16])
+@pytest.mark.parametrize("records", [0, 1, 2])
+@pytest.mark.parametrize("is_grouped", [False, True])
+def test_monitor_holds_reference_total_and_block_sums(is_grouped: bool, records: int, n_blocks: int) -> None:
+    def make(d: int) -> refsgd.DirectionMonitor:
+        monitor = refsgd.DirectionMonitor(n_blocks=n_blocks)
+        g = np.ones(d)
+        for _ in range(records + 1):
+            for _ in range(3):
+                monitor.update({"weight": g[: d // 2], "bias": g[d // 2 :]} if is_grouped else g)
+            if records:
+                monitor.record()
+        return monitor
+
+    kinds = 2 if is_grouped else 1
+    previous = kinds if records else 0  # mean directions at the last record, for the angle
+    assert bytes_a_parameter(make) == 8 * (kinds * n_blocks + 2 + previous)
