@@ -358,6 +358,26 @@ def test_moments_and_curvature_have_the_bits_of_the_reference(
 
 
 @each_dtype
+def test_bound_step_takes_the_arrays_it_was_bound_to_and_others(backend: str, dtype: str) -> None:
+    case, one = problem(dtype, LANES + 3, online=False), kernels.load(backend)
+    state, told = case.draw()
+    want, sums, want_sums = state.copy(), *np.empty((2, 1, 3))
+    room = np.empty((3, case.d), dtype)
+    room_grad, room_sq, room_probe = room
+    bound = one.bind_step_fd(state, sums, room_grad, room_sq, room_probe)
+    for step, (grad, grad_sq, probe_grad) in enumerate(told[:6]):
+        scalars = case.scalars(step)
+        one.step_fd(want, grad, grad_sq, probe_grad, *scalars, want_sums)
+        if step % 2:
+            bound(grad, grad_sq, probe_grad, *scalars)
+        else:
+            room[:] = grad, grad_sq, probe_grad
+            bound(room_grad, room_sq, room_probe, *scalars)
+        assert_same_bits(state, want, "state")
+        assert_same_bits(sums, want_sums, "sums")
+
+
+@each_dtype
 @pytest.mark.parametrize("n", [1, 4, 5])
 def test_means_alone_are_those_of_the_moments(backend: str, dtype: str, n: int) -> None:
     rows, _ = random_rows(n, BLOCK + LANES + 3, dtype)

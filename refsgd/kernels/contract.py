@@ -147,7 +147,7 @@ class BindStepFD(Protocol):
     ) -> BoundStepFD: ...
 
 
-def bind(step_fd: StepFD) -> BindStepFD:
+def bind(step_fd: Callable[..., None]) -> BindStepFD:
     """For a backend that takes arrays as they are."""
 
     def bind_step_fd(
