@@ -19,6 +19,28 @@ int refsgd_has_openmp(void)
 #endif
 }
 
+/* OpenMP's own number for this thread, which the environment and threadpoolctl set, is the limit above `most`. */
+int refsgd_threads(int most)
+{
+#ifdef _OPENMP
+    int limit = omp_get_max_threads();
+    return most < limit ? most : limit;
+#else
+    (void)most;
+    return 1;
+#endif
+}
+
+void refsgd_allow_threads(int n)
+{
+#ifdef _OPENMP
+    if (omp_get_max_threads() < n)
+        omp_set_num_threads(n);
+#else
+    (void)n;
+#endif
+}
+
 #ifdef _OPENMP
 /* A team of threads does not survive fork: a child that enters a parallel region would wait for ever. */
 static int is_forked(void)
@@ -38,9 +60,9 @@ void refsgd_over_spans(span_fn span, const void *job, size_t d, int threads)
 {
     size_t blocks = (d + REFSGD_BLOCK - 1) / REFSGD_BLOCK;
     size_t n_spans = d / MIN_COLUMNS;
-    if (n_spans > (size_t)threads)
-        n_spans = (size_t)threads;
 #ifdef _OPENMP
+    if (n_spans > 1 && n_spans > (size_t)refsgd_threads(threads))
+        n_spans = (size_t)refsgd_threads(threads);
     if (n_spans > 1 && !is_forked()) {
 #pragma omp parallel for num_threads((int)n_spans) schedule(static, 1)
         for (size_t s = 0; s < n_spans; ++s) {
@@ -51,7 +73,7 @@ void refsgd_over_spans(span_fn span, const void *job, size_t d, int threads)
         return;
     }
 #endif
-    (void)blocks;
+    (void)blocks, (void)n_spans, (void)threads;
     span(job, 0, d);
 }
 

@@ -26,6 +26,8 @@
 
 const char *refsgd_instruction_set(void);
 int refsgd_has_openmp(void);
+int refsgd_threads(int most);      /* how many threads a kernel may use that is given `most` */
+void refsgd_allow_threads(int n);  /* raise OpenMP's number for this thread to n where it is lower */
 
 /* mean and mean square, unless that is NULL, of each column of rows (n, d); REFSGD_UNFIT where one of them, or
  * the square of a mean, is not finite */

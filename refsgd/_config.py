@@ -49,7 +49,9 @@ def backend_name(argument: str | None = None) -> str:
 def set_num_threads(n: int) -> None:
     """Let C kernels use up to ``n`` threads on large arrays. No result depends on it.
 
-    The default is ``OMP_NUM_THREADS`` where it is set, else the number of usable cores.
+    Without this they use what OpenMP has: ``OMP_NUM_THREADS`` where it is set, else the number of usable
+    cores. Where that is lower it is raised to ``n``, for the thread that calls this. Limits that
+    threadpoolctl sets later hold all the same.
 
     Examples
     --------
@@ -64,7 +66,7 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """The number of threads that C kernels may use."""
+    """The number of threads that C kernels may use, called from this thread: 1 where there are none."""
     return kernels.get_num_threads()
 
 

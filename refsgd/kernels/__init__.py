@@ -6,7 +6,6 @@ Kernels are loaded on first use: importing this package imports neither numba no
 from __future__ import annotations
 
 import importlib
-import os
 
 from .._errors import BackendError
 from .contract import Kernels
@@ -19,16 +18,6 @@ _REMEDIES = {
     "numpy": "reinstall refsgd",
 }
 _loaded: dict[str, Kernels] = {}
-
-
-def _default_threads() -> int:
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-_threads = _default_threads()
 
 
 def load(name: str) -> Kernels:
@@ -46,7 +35,6 @@ def load(name: str) -> Kernels:
         except Exception as error:  # a broken numba or a stale .so fails in many ways
             why = f"{type(error).__name__}: {error}"
             raise BackendError(f'backend "{name}" is not available ({why}); {_REMEDIES[name]}.') from error
-        module.KERNELS.set_num_threads(_threads)
         _loaded[name] = module.KERNELS
     return _loaded[name]
 
@@ -66,12 +54,10 @@ def unavailable(name: str) -> str | None:
 
 
 def set_num_threads(n: int) -> None:
-    """Tell every backend, loaded or not yet, how many threads it may use."""
-    global _threads
-    _threads = n
-    for kernels in _loaded.values():
-        kernels.set_num_threads(n)
+    """Limit the threads of the one backend that has any."""
+    if unavailable("c") is None:
+        load("c").set_num_threads(n)
 
 
 def get_num_threads() -> int:
-    return _threads
+    return load("c").get_num_threads() if unavailable("c") is None else 1

@@ -301,3 +301,4 @@ class Kernels(NamedTuple):
     squares: Squares
     directions: Directions
     set_num_threads: Callable[[int], None]
+    get_num_threads: Callable[[], int]

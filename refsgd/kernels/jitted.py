@@ -309,6 +309,10 @@ def set_num_threads(n: int) -> None:
     """These loops are serial; the C backend is the one that uses threads."""
 
 
+def get_num_threads() -> int:
+    return 1
+
+
 KERNELS = Kernels(
     f"numba {numba.__version__}",
     moments,
@@ -324,4 +328,5 @@ KERNELS = Kernels(
     square_rows,
     directions,
     set_num_threads,
+    get_num_threads,
 )

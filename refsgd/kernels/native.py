@@ -21,12 +21,18 @@ if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
 ):
     raise BackendError("the C kernels were built from other sources than this package; reinstall refsgd")
 
-_threads = 1
+_threads = 2**31 - 1  # no limit but OpenMP's own
 
 
 def set_num_threads(n: int) -> None:
     global _threads
     _threads = n
+    lib.refsgd_allow_threads(n)
+
+
+def get_num_threads() -> int:
+    n: int = lib.refsgd_threads(_threads)
+    return n
 
 
 _FLOATS, _DOUBLES, _INT32S, _INT64S = map(ffi.typeof, ("float[]", "double[]", "int32_t[]", "int64_t[]"))
@@ -273,4 +279,5 @@ KERNELS = Kernels(
     squares,
     directions,
     set_num_threads,
+    get_num_threads,
 )

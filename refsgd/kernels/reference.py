@@ -243,6 +243,10 @@ def set_num_threads(n: int) -> None:
     """NumPy's element-wise loops are serial."""
 
 
+def get_num_threads() -> int:
+    return 1
+
+
 KERNELS = Kernels(
     f"numpy {np.__version__}",
     moments,
@@ -258,4 +262,5 @@ KERNELS = Kernels(
     square_rows,
     directions,
     set_num_threads,
+    get_num_threads,
 )
