@@ -177,7 +177,7 @@ def moments(largest: float) -> None:
             spent[name].append(1e9 * least_seconds(function) / (n * d))
         most["here"].append(traced_bytes(lambda r=rows: refsgd.Moments.from_rows(r))[1] / MIB)
         most["plain NumPy"].append(traced_bytes(problem.plain)[1] / MIB)
-    labels = NAMES | {"roof": "X.sum()", "plain": "plain NumPy"}
+    labels = NAMES | {"roof": "reading by BLAS", "plain": "plain NumPy"}
     for name, values in spent.items():
         curve(times, counts, values, labels[name], COLORS[name], "--" if name == "roof" else "-")
     for (name, values), color in zip(most.items(), (COLORS["c"], COLORS["plain"]), strict=True):

@@ -365,14 +365,12 @@ def test_bound_step_takes_the_arrays_it_was_bound_to_and_others(backend: str, dt
     room = np.empty((3, case.d), dtype)
     room_grad, room_sq, room_probe = room
     bound = one.bind_step_fd(state, sums, room_grad, room_sq, room_probe)
-    for step, (grad, grad_sq, probe_grad) in enumerate(told[:6]):
+    for step, (grad, grad_sq, probe_grad) in enumerate(told[:8]):
         scalars = case.scalars(step)
         one.step_fd(want, grad, grad_sq, probe_grad, *scalars, want_sums)
-        if step % 2:
-            bound(grad, grad_sq, probe_grad, *scalars)
-        else:
-            room[:] = grad, grad_sq, probe_grad
-            bound(room_grad, room_sq, room_probe, *scalars)
+        room[:] = grad, grad_sq, probe_grad
+        given = room_grad, room_sq, room_probe, grad, grad_sq, probe_grad
+        bound(*(given[3 * (step >> i & 1) + i] for i in range(3)), *scalars)  # each of the two, in turn
         assert_same_bits(state, want, "state")
         assert_same_bits(sums, want_sums, "sums")
 

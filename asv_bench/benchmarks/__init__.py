@@ -65,6 +65,7 @@ class Problem:
         self.probe_grad = self.grad + self.dtype.type(0.1) * self.normal(rng)
         self.opposite = -self.grad, -self.probe_grad
         self.sums = np.zeros((n_blocks(dim), 3))
+        self._table: Kernels | None = None
 
     def turn(self) -> tuple[np.ndarray, np.ndarray]:
         """The gradients of this step; those of the next are the others."""
@@ -79,7 +80,10 @@ class Problem:
         """An online step with the curvature by finite differences, as `refsgd.Run` calls it."""
         scale = -1.0 if faithful else 0.3
         grad, probe_grad = self.turn()
-        table.step_fd(self.buffer, grad, None, probe_grad, 1, 4.0, 4.0, scale, faithful, self.sums)
+        if table is not self._table:
+            self._table, inputs = table, (grad, np.empty_like(grad), probe_grad)
+            self._step_fd = table.bind_step_fd(self.buffer, self.sums, *inputs)
+        self._step_fd(grad, None, probe_grad, 1, 4.0, 4.0, scale, faithful)
 
     def twin(self) -> None:
         """The memory roof of `step`: the same streams, trivial arithmetic. On a copy, as its values grow."""

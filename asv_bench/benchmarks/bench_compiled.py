@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import time
+from compiled import compile_seconds, loop_nanoseconds
 
-import numpy as np
-from compiled import grad
-
-import refsgd
-
-from . import DTYPES, backend
+from . import backend
 
 
-class Compiled:
-    params = ([10, 100, 1_000], DTYPES)
-    param_names = ("dim", "dtype")
+class CompiledStep:
+    """Nanoseconds a step, online."""
+
+    params = [10, 100, 1_000]
+    param_names = ("dim",)
     timeout = 300
 
-    def setup(self, dim: int, dtype: str) -> None:
+    def setup(self, _: int) -> None:
         backend("numba")
-        rng = np.random.default_rng(0)
-        rows = rng.standard_normal((10_000, dim), dtype)
-        self.x0 = np.zeros(dim, dtype)
-        self.data = rows, rows.sum(axis=1) + rng.standard_normal(10_000, dtype)
-        self.seconds(100)
 
-    def seconds(self, steps: int) -> float:
-        began = time.perf_counter()
-        refsgd.minimize(grad, self.x0, self.data, epochs=-(-steps // 10_000), max_iter=steps, random_state=0)
-        return time.perf_counter() - began
-
-    def time_compile_and_100_steps(self, *_: object) -> None:
-        self.seconds(100)
-
-    def track_nanoseconds_a_step(self, dim: int, _: str) -> float:
-        """By what as many steps more take, so that compiling does not count; least of some, as others add."""
-        steps = 10_000_000 // dim
-        few, many = zip(*((self.seconds(steps), self.seconds(2 * steps)) for _ in range(7)), strict=True)
-        return 1e9 * (min(many) - min(few)) / steps
+    def track_nanoseconds_a_step(self, dim: int) -> float:
+        return loop_nanoseconds(dim)[0]
 
     track_nanoseconds_a_step.unit = "ns"  # type: ignore[attr-defined]
+
+
+class CompiledGradient:
+    """What a gradient that Numba has not seen yet takes, with a hundred steps."""
+
+    timeout = 300
+
+    def setup(self) -> None:
+        backend("numba")
+
+    def track_seconds_to_compile(self) -> float:
+        return compile_seconds()
+
+    track_seconds_to_compile.unit = "s"  # type: ignore[attr-defined]

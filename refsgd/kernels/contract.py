@@ -139,7 +139,7 @@ class BindStepFD(Protocol):
     """`StepFD` of one state and its sums, whose addresses are looked up once.
 
     So are those of ``grad``, ``grad_sq`` and ``probe_grad``, which may be overwritten from step to step. A
-    step can be called with these three or with three others.
+    step takes these or others.
     """
 
     def __call__(

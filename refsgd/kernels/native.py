@@ -123,12 +123,9 @@ def bind_step_fd(
     ctype, function = _STEP_FD[state.dtype]
     rows, width, size = _buffer(ctype, state, True), state.shape[1], grad.size
     out = _buffer(_DOUBLES, sums, True)
-
-    def pointers(grad: Array, grad_sq: Array | None, probe_grad: Array) -> tuple[Any, Any, Any]:
-        squares = ffi.NULL if grad_sq is None else _buffer(ctype, grad_sq)
-        return _buffer(ctype, grad), squares, _buffer(ctype, probe_grad)
-
-    bound, (at, at_squares, at_probe) = grad, pointers(grad, grad_sq, probe_grad)
+    a, b, c = grad, grad_sq, probe_grad
+    at_a, at_c = _buffer(ctype, a), _buffer(ctype, c)
+    at_b = ffi.NULL if b is None else _buffer(ctype, b)
 
     def step(
         grad: Array,
@@ -140,7 +137,9 @@ def bind_step_fd(
         scale: float,
         faithful: bool,
     ) -> None:
-        p, q, r = (at, at_squares, at_probe) if grad is bound else pointers(grad, grad_sq, probe_grad)
+        p = at_a if grad is a else _buffer(ctype, grad)
+        q = ffi.NULL if grad_sq is None else at_b if grad_sq is b else _buffer(ctype, grad_sq)
+        r = at_c if probe_grad is c else _buffer(ctype, probe_grad)
         status = function(
             rows, width, size, p, q, r, n, limit_grad, limit_curv, scale, faithful, out, _threads
         )
