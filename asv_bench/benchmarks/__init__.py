@@ -13,10 +13,13 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch read it
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # for ratios.py, when asv imports this package
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from refsgd import kernels
 from refsgd.kernels.contract import Kernels, n_blocks
 from refsgd.sgd.averages import allocate
+
+threadpool_limits(1, user_api="blas")  # which asv may have loaded before
 
 BACKENDS = ["c", "numba", "numpy"]
 DTYPES = ["float32", "float64"]

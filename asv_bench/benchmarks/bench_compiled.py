@@ -10,7 +10,7 @@ from . import backend
 class CompiledStep:
     """Nanoseconds a step, online."""
 
-    params = [10, 100, 1_000]
+    params = (10, 100, 1_000)
     param_names = ("dim",)
     timeout = 300
 
