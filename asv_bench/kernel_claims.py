@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import DTYPES, Problem, backend, ulps
+from benchmarks import DTYPES, Problem, after_steps, backend, ulps
 from benchmarks.bench_directions import DIMS, DirectionsProblem
 from benchmarks.bench_import import import_medians
 from benchmarks.bench_moments import MomentsProblem
@@ -128,15 +128,6 @@ def bits(dim: int = 300_000) -> Iterator[Claim]:
     command = [sys.executable, "-m", "pytest", "-q", "tests/test_instruction_sets.py"]
     failed = subprocess.run(command, cwd=ROOT, capture_output=True).returncode
     yield Claim("SSE2, AVX2, AVX-512: bits of NumPy (0: tests pass)", failed, "<= 0")
-
-
-def after_steps(table: kernels.Kernels, dim: int, dtype: str) -> np.ndarray:
-    problem, rng = Problem(dim, dtype), np.random.default_rng(1)
-    for _ in range(50):
-        problem.grad = problem.normal(rng)
-        problem.probe_grad = problem.grad + problem.dtype.type(0.1) * problem.normal(rng)
-        problem.step(table)
-    return problem.buffer
 
 
 def imports(rounds: int) -> Iterator[Claim]:

@@ -5,6 +5,7 @@ Times are those of one thread, unless a benchmark has an axis for threads.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -47,6 +48,17 @@ def ulps(a: np.ndarray, b: np.ndarray) -> float:
     return float((np.abs(a - b) / np.spacing(np.maximum(np.abs(a), np.abs(b)))).max())
 
 
+def after_steps(table: Kernels, dim: int, dtype: str, faithful: bool = False) -> np.ndarray:
+    """The state, and what is summed up of it, after 50 steps on random gradients."""
+    problem, rng = Problem(dim, dtype), np.random.default_rng(1)
+    for _ in range(50):
+        grad = problem.normal(rng)
+        pair = grad, grad + problem.dtype.type(0.1) * problem.normal(rng)
+        problem.turn = lambda pair=pair: pair
+        problem.step(table, faithful)
+    return np.concatenate([problem.buffer.ravel(), problem.sums.ravel()])
+
+
 class Problem:
     """A state in the middle of a run, in its layout, and the gradients of one online step, all pages touched.
 
@@ -66,15 +78,10 @@ class Problem:
         self.state.tau[:] = 5
         self.grad = self.normal(rng)
         self.probe_grad = self.grad + self.dtype.type(0.1) * self.normal(rng)
-        self.opposite = -self.grad, -self.probe_grad
+        pairs = (self.grad, self.probe_grad), (-self.grad, -self.probe_grad)
+        self.turn = itertools.cycle(pairs).__next__
         self.sums = np.zeros((n_blocks(dim), 3))
         self._table: Kernels | None = None
-
-    def turn(self) -> tuple[np.ndarray, np.ndarray]:
-        """The gradients of this step; those of the next are the others."""
-        gradients = self.grad, self.probe_grad
-        (self.grad, self.probe_grad), self.opposite = self.opposite, gradients
-        return gradients
 
     def normal(self, rng: np.random.Generator) -> np.ndarray:
         return rng.standard_normal(self.dim, self.dtype)
@@ -84,8 +91,8 @@ class Problem:
         scale = -1.0 if faithful else 0.3
         grad, probe_grad = self.turn()
         if table is not self._table:
-            self._table, inputs = table, (grad, np.empty_like(grad), probe_grad)
-            self._step_fd = table.bind_step_fd(self.buffer, self.sums, *inputs)
+            self._table = table
+            self._step_fd = table.bind_step_fd(self.buffer, self.sums, grad, grad, probe_grad)
         self._step_fd(grad, None, probe_grad, 1, 4.0, 4.0, scale, faithful)
 
     def twin(self) -> None:

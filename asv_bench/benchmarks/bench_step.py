@@ -7,7 +7,7 @@ from ratios import medians
 
 import refsgd
 
-from . import BACKENDS, DTYPES, Problem, backend, ulps
+from . import BACKENDS, DTYPES, Problem, after_steps, backend, ulps
 
 
 class Step:
@@ -74,15 +74,8 @@ class StepParity:
         self.table = backend(name)
 
     def track_ulps(self, name: str, dim: int, dtype: str, faithful: bool) -> float:
-        ours, oracle = Problem(dim, dtype), Problem(dim, dtype)
-        rng = np.random.default_rng(1)
-        for _ in range(50):
-            grad = ours.normal(rng)
-            probe_grad = grad + ours.dtype.type(0.1) * ours.normal(rng)
-            for problem, table in ((ours, self.table), (oracle, backend("numpy"))):
-                problem.grad, problem.probe_grad = grad, probe_grad
-                problem.step(table, faithful)
-        return max(ulps(ours.buffer, oracle.buffer), ulps(ours.sums, oracle.sums))
+        ours, oracle = (after_steps(t, dim, dtype, faithful) for t in (self.table, backend("numpy")))
+        return ulps(ours, oracle)
 
     track_ulps.unit = "ulp"  # type: ignore[attr-defined]
 
