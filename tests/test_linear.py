@@ -329,12 +329,14 @@ def bad_rows():
     short.indptr = X.indptr[::-1].copy()
     cut = X.copy()
     cut.indptr = X.indptr[:-3].copy()
-    infinite = X.copy()
+    infinite, negative = X.copy(), X.copy()
     infinite.data[0] = np.inf
+    negative.indices = np.where(X.indices == 3, -1, X.indices)
     return {
         "csc": (X.tocsc(), TypeError, "X must be CSR or an array, got csc_array"),
         "features": (X[:, :5], ValueError, r"X must have shape \(n, 12\), got \(40, 5\)"),
         "index": (broken, ValueError, "indices from 0 to 11, got 0 to 12"),
+        "negative": (negative, ValueError, "indices from 0 to 11, got -1 to 11"),
         "indptr": (short, ValueError, "rising indptr"),
         "rows": (cut, ValueError, "rising indptr"),
         "infinite": (infinite, ValueError, "X must be within"),
@@ -343,13 +345,28 @@ def bad_rows():
     }
 
 
-@pytest.mark.parametrize("case", ["csc", "features", "index", "indptr", "rows", "infinite", "nan", "huge"])
+@pytest.mark.parametrize("case", bad_rows())
 def test_bad_rows_are_refused_before_anything_is_learnt(case):
     X, error, match = bad_rows()[case]
     model = make("log_loss")
     with pytest.raises(error, match=match):
         model.learn(X, np.ones(40))
     assert not model._records.any()
+
+
+@pytest.mark.parametrize("form", [sparse.csr_array, np.asarray])
+def test_rows_are_checked_once_for_all_models_that_they_fit(backend, form):
+    X, y = problem("log_loss")
+    plain, other = make("log_loss", backend=backend), make("log_loss", backend=backend)
+    plain.learn(X, y)
+    rows = plain.rows(form(X.toarray()))
+    assert other.rows(rows) is rows
+    other.learn(rows, y)
+    close(other.coef, plain.coef, 1e-9)
+    with pytest.raises(ValueError, match=r"X must have shape \(n, 13\), got \(40, 12\)"):
+        LinearModel(DIM + 1, "log_loss").learn(rows, y)
+    with pytest.raises(TypeError, match="X must be rows checked in float32, got float64"):
+        make("log_loss", dtype=np.float32).learn(rows, y)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from scipy import sparse
 
 import refsgd
-from refsgd.sgd import linear_losses
+from refsgd.sgd import linear, linear_losses
 from refsgd.sgd.linear import LinearModel
 
 pytest.importorskip("sklearn")
@@ -115,6 +115,13 @@ def test_integers_are_learnt_in_float64_and_entries_held_twice_are_added():
     twice = sparse.csr_array((values, columns, 6 * np.arange(51)), shape=(50, 3))
     np.testing.assert_array_equal(VSGDClassifier(**FIXED).fit(twice, y).coef_, once.coef_)
     assert twice.nnz == 300  # and what was given is as it was
+
+
+def test_rows_are_checked_once_for_all_epochs_and_classes(monkeypatch):
+    looks = []
+    monkeypatch.setattr(linear, "_check_structure", lambda shape, *_: looks.append(shape))
+    VSGDClassifier(**FIXED).fit(sparse.csr_array(IRIS[0]), IRIS[1])
+    assert looks == [IRIS[0].shape]
 
 
 def test_pickle_and_clone():

@@ -23,7 +23,7 @@ from .._errors import message
 from .._validation import float_array, integer
 from ..progress import bar
 from ..sgd import linear_losses
-from ..sgd.linear import LinearModel
+from ..sgd.linear import LinearModel, Rows
 
 Array = NDArray[Any]
 
@@ -42,12 +42,12 @@ class Task(NamedTuple):
         return np.flatnonzero(self.weights > 0).astype(np.int64, copy=False)
 
 
-def canonical(rows: Any) -> csr_array:
+def canonical(given: Any) -> csr_array:
     """CSR of contiguous arrays, in whose rows no column comes twice; a copy only where it was otherwise."""
-    rows = csr_array(rows)
+    rows = csr_array(given)
     for name in ("data", "indices", "indptr"):
         setattr(rows, name, np.ascontiguousarray(getattr(rows, name)))
-    if not rows.has_canonical_format:
+    if not given.has_canonical_format:  # SciPy looks once, and notes it
         rows = rows.copy()
         rows.sum_duplicates()
     return rows
@@ -181,7 +181,7 @@ class LinearEstimator(BaseEstimator):
         """One pass, the samples as they come."""
         self.n_iter_, self.loss_curve_ = 0, np.array([])
         with self._threads() as run:
-            loss = self._pass(task, task.rows(), run)
+            loss = self._pass(task, self._models[0].rows(task.X), task.rows(), run)
         self.n_iter_, self.loss_curve_ = 1, np.array([loss])
 
     def _learn_epochs(self, task: Task) -> None:
@@ -193,9 +193,10 @@ class LinearEstimator(BaseEstimator):
         kept, best, n_stalled = None, np.inf, 0
         has_ended = was_stopped = False
         try:
+            checked = self._models[0].rows(task.X)
             with bar(self.max_iter, "epoch", show=bool(self.verbose)) as shown, self._threads() as run:
                 while not has_ended and len(losses) < self.max_iter:
-                    losses.append(self._pass(task, rows[random.permutation(len(rows))], run))
+                    losses.append(self._pass(task, checked, rows[random.permutation(len(rows))], run))
                     shown.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
                     shown.update()
                     watched = losses[-1]
@@ -216,11 +217,11 @@ class LinearEstimator(BaseEstimator):
             self.validation_score_ = self._score_of(task, held)
         self._warn(has_ended or self.tol is None, was_stopped)
 
-    def _pass(self, task: Task, order: NDArray[np.int64], run: Callable[..., Any]) -> float:
+    def _pass(self, task: Task, X: Rows, order: NDArray[np.int64], run: Callable[..., Any]) -> float:
         """Every model takes the samples in one order; the sum of their mean losses."""
 
         def learn(k: int) -> float:
-            return self._models[k].learn(task.X, task.target(k), task.weights, order)
+            return self._models[k].learn(X, task.target(k), task.weights, order)
 
         return float(sum(run(learn, range(len(self._models)))))
 
