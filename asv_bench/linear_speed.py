@@ -4,8 +4,9 @@
     python asv_bench/linear_speed.py --quick   a tenth of both
 
 Times are of the processor, one thread, medians of turns. Ours and SGDClassifier's are those of `fit` and
-`partial_fit` with their checks, of rows that SciPy has noted nothing of; Vowpal Wabbit reads its cache, or learns from examples that it holds in
-memory; river takes dictionaries, of which a part is timed. A peer that is missing is named and skipped.
+`partial_fit` with their checks, of rows that SciPy has noted nothing of; Vowpal Wabbit reads its cache, or
+learns from examples that it holds in memory; river takes dictionaries, of which a part is timed. A peer that
+is missing is named and skipped.
 """
 
 from __future__ import annotations

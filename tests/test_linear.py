@@ -345,6 +345,32 @@ def bad_rows():
     }
 
 
+@pytest.mark.parametrize("index_type", [np.int32, np.int64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("flags", range(8))
+def test_look_finds_what_is_wrong_and_nothing_else(backend, dtype, index_type, flags):
+    look, bound, rng = kernels.load(backend).look, 8.0, np.random.default_rng(flags)
+    for n, longest in ((1, 1), (3, 5), (200, 40), (70, 0)):
+        lengths = rng.integers(0, longest + 1, n)
+        indptr = np.r_[0, np.cumsum(lengths)]
+        columns = np.concatenate([np.arange(0, 2 * k, 2) for k in lengths]).astype(index_type)
+        data, d = rng.uniform(-bound, bound, columns.size).astype(dtype), max(2 * longest, 1)
+        wanted = 0
+        if flags & contract.ENTRY_BEYOND and data.size:
+            data[rng.integers(data.size)] = rng.choice([np.nan, -np.inf, 8.1, -8.1])
+            wanted |= contract.ENTRY_BEYOND
+        assert look(None, None, d, data, bound) == wanted
+        if flags & contract.INDEX_FALLS and lengths.max() > 1:
+            at = indptr[rng.choice(np.flatnonzero(lengths > 1))] + 1
+            columns[at] = columns[at - 1]
+        if flags & contract.INDEX_OUTSIDE and columns.size:
+            columns[rng.integers(columns.size)] = rng.choice([-1, d])
+            wanted |= contract.INDEX_OUTSIDE
+        if any((np.diff(row) <= 0).any() for row in np.split(columns, indptr[1:-1])):
+            wanted |= contract.INDEX_FALLS
+        assert look(indptr, columns, d, data, bound) == wanted
+
+
 @pytest.mark.parametrize("case", bad_rows())
 def test_bad_rows_are_refused_before_anything_is_learnt(case):
     X, error, match = bad_rows()[case]

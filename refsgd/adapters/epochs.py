@@ -42,14 +42,11 @@ class Task(NamedTuple):
         return np.flatnonzero(self.weights > 0).astype(np.int64, copy=False)
 
 
-def canonical(given: Any) -> csr_array:
-    """CSR of contiguous arrays, in whose rows no column comes twice; a copy only where it was otherwise."""
-    rows = csr_array(given)
+def contiguous(rows: Any) -> csr_array:
+    """CSR of contiguous arrays; these are copied only where they were not."""
+    rows = csr_array(rows)
     for name in ("data", "indices", "indptr"):
         setattr(rows, name, np.ascontiguousarray(getattr(rows, name)))
-    if not given.has_canonical_format:  # SciPy looks once, and notes it
-        rows = rows.copy()
-        rows.sum_duplicates()
     return rows
 
 
@@ -108,12 +105,12 @@ class LinearEstimator(BaseEstimator):
     # -- before the first step
 
     def _checked(self, X: Any, y: Any = "no_validation", *, reset: bool, **checks: Any) -> Any:
-        """X as CSR without duplicates or C-contiguous, of the models' dtype if there are any; y if given."""
+        """X as CSR or C-contiguous, of the models' dtype if there are any; y if given."""
         dtype = [np.float64, np.float32] if reset else self._dtype
         form = {"accept_sparse": "csr", "dtype": dtype, "order": "C"}
         given = validate_data(self, X, y, reset=reset, **form, **checks)
         rows, *rest = given if isinstance(given, tuple) else (given,)
-        rows = canonical(rows) if issparse(rows) else rows
+        rows = contiguous(rows) if issparse(rows) else rows
         return (rows, *rest) if rest else rows
 
     def _check_parameters(self) -> None:
@@ -181,7 +178,7 @@ class LinearEstimator(BaseEstimator):
         """One pass, the samples as they come."""
         self.n_iter_, self.loss_curve_ = 0, np.array([])
         with self._threads() as run:
-            loss = self._pass(task, self._models[0].rows(task.X), task.rows(), run)
+            loss = self._pass(task, self._rows(task.X), task.rows(), run)
         self.n_iter_, self.loss_curve_ = 1, np.array([loss])
 
     def _learn_epochs(self, task: Task) -> None:
@@ -193,7 +190,7 @@ class LinearEstimator(BaseEstimator):
         kept, best, n_stalled = None, np.inf, 0
         has_ended = was_stopped = False
         try:
-            checked = self._models[0].rows(task.X)
+            checked = self._rows(task.X)
             with bar(self.max_iter, "epoch", show=bool(self.verbose)) as shown, self._threads() as run:
                 while not has_ended and len(losses) < self.max_iter:
                     losses.append(self._pass(task, checked, rows[random.permutation(len(rows))], run))
@@ -216,6 +213,15 @@ class LinearEstimator(BaseEstimator):
             self.validation_loss_curve_ = np.array(held_losses)
             self.validation_score_ = self._score_of(task, held)
         self._warn(has_ended or self.tol is None, was_stopped)
+
+    def _rows(self, X: Any) -> Rows:
+        """X, checked for all models and epochs. Entries that share a column are added up, in a copy."""
+        rows = self._models[0].rows(X)
+        if not rows.is_canonical:
+            X = csr_array((X.data, X.indices, X.indptr), shape=X.shape, copy=True)
+            X.sum_duplicates()
+            rows = self._models[0].rows(X)
+        return rows
 
     def _pass(self, task: Task, X: Rows, order: NDArray[np.int64], run: Callable[..., Any]) -> float:
         """Every model takes the samples in one order; the sum of their mean losses."""

@@ -12,7 +12,7 @@ from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
 from . import contract
 from .contract import Array, Kernels
 
-_ABI_VERSION = 3
+_ABI_VERSION = 4
 
 if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
     _ABI_VERSION,
@@ -36,9 +36,21 @@ def _functions(stem: str) -> dict[np.dtype[Any], tuple[str, Callable[..., int]]]
     }
 
 
-_MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _COLLECT, _ADD, _STEP_AT, _LINEAR, _TWIN = map(
+_MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _COLLECT, _ADD, _STEP_AT, _LOOK, _LINEAR, _TWIN = map(
     _functions,
-    ("moments", "curvature", "probe", "step", "step_fd", "collect", "add", "step_at", "linear", "twin"),
+    (
+        "moments",
+        "curvature",
+        "probe",
+        "step",
+        "step_fd",
+        "collect",
+        "add",
+        "step_at",
+        "look",
+        "linear",
+        "twin",
+    ),
 )
 _SQUARES, _DIRECTIONS = map(_functions, ("squares", "directions"))
 _buffer = ffi.from_buffer
@@ -147,6 +159,22 @@ def step_at(
     _check(function(rows, state.shape[1], *where, *inputs, limit_grad, limit_curv, scale, variant))
 
 
+def _csr(indptr: Array | None, indices: Array | None) -> tuple[Any, Any, Any]:
+    """indptr, and the indices as narrow or wide ones."""
+    if indptr is None or indices is None:
+        return ffi.NULL, ffi.NULL, ffi.NULL
+    if indices.dtype == np.int32:
+        return _buffer("int64_t[]", indptr), _buffer("int32_t[]", indices), ffi.NULL
+    return _buffer("int64_t[]", indptr), ffi.NULL, _buffer("int64_t[]", indices)
+
+
+def look(indptr: Array | None, indices: Array | None, d: int, data: Array, bound: float) -> int:
+    ctype, function = _LOOK[data.dtype]
+    begins, narrow, wide = _csr(indptr, indices)
+    n = 0 if indptr is None else indptr.size - 1
+    return function(begins, n, narrow, wide, d, _buffer(ctype, data), data.size, bound)
+
+
 def linear(
     records: Array,
     lazy: Array | None,
@@ -165,18 +193,12 @@ def linear(
 ) -> None:
     ctype, function = _LINEAR[records.dtype]
     room, n_outputs, _ = records.shape
-    is_narrow = indices is not None and indices.dtype == np.int32
-    where = (
-        ffi.NULL if indptr is None else _buffer("int64_t[]", indptr),
-        _buffer("int32_t[]", indices) if is_narrow else ffi.NULL,
-        ffi.NULL if indices is None or is_narrow else _buffer("int64_t[]", indices),
-    )
     rows = [_buffer(ctype, array) for array in (data, y, weights)]
     scalars = order.size, batch_size, loss, epsilon, alpha, has_intercept
     late = ffi.NULL if lazy is None else _buffer("double[]", lazy, True)
     _check(
         function(
-            _buffer(ctype, records, True), late, room - 1, n_outputs, *where, *rows,
+            _buffer(ctype, records, True), late, room - 1, n_outputs, *_csr(indptr, indices), *rows,
             _buffer("int64_t[]", order), *scalars, _buffer("double[]", totals, True),
         )
     )  # fmt: skip
@@ -235,6 +257,7 @@ KERNELS = Kernels(
     collect,
     add,
     step_at,
+    look,
     linear,
     squares,
     directions,

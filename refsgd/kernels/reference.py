@@ -25,7 +25,7 @@ from .contract import (
     n_blocks,
 )
 from .reference_directions import directions, square_rows
-from .reference_linear import linear
+from .reference_linear import linear, look
 
 
 def moments(rows: Array, mean: Array, mean_sq: Array) -> None:
@@ -245,6 +245,7 @@ KERNELS = Kernels(
     collect,
     add,
     step_at,
+    look,
     linear,
     square_rows,
     directions,

@@ -21,7 +21,7 @@ from .._errors import message
 from .._validation import choice, float_array, integer
 from ..kernels import contract, reference_linear
 from .aligned import aligned_zeros
-from .csr import has_indices_below, has_rising_indptr
+from .csr import has_rising_indptr
 
 #: name -> number, as in the kernels
 LOSSES = {
@@ -49,6 +49,7 @@ class Rows(NamedTuple):
     indptr: NDArray[np.int64] | None
     indices: NDArray[Any] | None
     data: NDArray[Any]
+    is_canonical: bool  #: whether columns rise in each row
 
 
 class LinearModel:
@@ -153,7 +154,7 @@ class LinearModel:
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the model has then learnt from the samples so far.
         """
-        (n, _), indptr, indices, data = self.rows(X)
+        (n, _), indptr, indices, data, _ = self.rows(X)
         dtype = self._records.dtype
         y = self._targets(float_array("y", np.asarray(y, dtype), (n,)))
         w = np.ones(n, dtype) if weights is None else float_array("weights", np.asarray(weights, dtype), (n,))
@@ -209,18 +210,26 @@ class LinearModel:
             indices = np.ascontiguousarray(X.indices, index_type)
             indptr = np.ascontiguousarray(X.indptr, np.int64)
             data = np.ascontiguousarray(X.data, dtype)
-            _check_structure(X.shape, indptr, indices, data)
+            if not has_rising_indptr(X.shape[0], indptr, min(indices.size, data.size)):
+                got = f"indptr from {indptr[0]} to {indptr[-1]}, {indices.size} indices, {data.size} entries"
+                raise ValueError(
+                    message("X", "have a rising indptr that ends at its entries", got, "rebuild X")
+                )
         elif sparse.issparse(X):
             raise TypeError(message("X", "be CSR or an array", type(X).__name__, "call X.tocsr()"))
         else:
             X = float_array("X", np.asarray(X, dtype), ("n", dim), finite=False)
             data = X.ravel()
-        largest = max(data.max(initial=0.0), -data.min(initial=0.0))
         bound = 2.0 ** -contract.SMALLEST_ENTRY_EXPONENT[dtype.name]
-        if not largest <= bound:
+        flags = kernels.load(backend_name(self.backend)).look(indptr, indices, dim, data, bound)
+        if indices is not None and flags & contract.INDEX_OUTSIDE:
+            got = f"{indices.min()} to {indices.max()}"
+            raise ValueError(message("X", f"have indices from 0 to {dim - 1}", got, "rebuild X"))
+        if flags & contract.ENTRY_BEYOND:
+            largest = max(data.max(), -data.min())
             remedy = "remove what is not finite; scale the features or use float64 otherwise"
             raise ValueError(message("X", f"be within ±{bound:.0e} in {dtype}", largest, remedy))
-        return Rows(X.shape, indptr, indices, data)
+        return Rows(X.shape, indptr, indices, data, not flags & contract.INDEX_FALLS)
 
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Scores (n,), or (n, n_outputs) of the multinomial loss."""
@@ -327,16 +336,3 @@ class LinearModel:
                 message("y", f"{must} with loss={self.loss!r}", f"{y[at]} in row {at}", "map it")
             )
         return y
-
-
-def _check_structure(
-    shape: tuple[int, int], indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any]
-) -> None:
-    """What would let a kernel read or write where it must not."""
-    n, dim = shape
-    if not has_rising_indptr(n, indptr, min(indices.size, data.size)):
-        got = f"indptr from {indptr[0]} to {indptr[-1]}, {indices.size} indices, {data.size} entries"
-        raise ValueError(message("X", "have a rising indptr that ends at its entries", got, "rebuild X"))
-    if not has_indices_below(dim, indices):
-        got = f"{indices.min()} to {indices.max()}"
-        raise ValueError(message("X", f"have indices from 0 to {dim - 1}", got, "rebuild X"))
