@@ -124,6 +124,22 @@ def test_rows_are_checked_once_for_all_epochs_and_classes(monkeypatch):
     assert looks == [150]
 
 
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_what_is_out_of_range_is_refused_before_anything_is_set_up(form):
+    X, y = np.ones((4, 3), np.float32), [0, 1, 0, 1]
+    for value, match in ((np.nan, "Input X contains NaN"), (np.inf, "Input X contains inf"), (1e13, "±1e")):
+        X[2, 1] = value
+        for learn in ("fit", "partial_fit"):
+            for estimator in (VSGDClassifier(), VSGDRegressor()):
+                classes = (
+                    {"classes": [0, 1]} if (learn, type(estimator)) == ("partial_fit", VSGDClassifier) else {}
+                )
+                with pytest.raises(ValueError, match=match):
+                    getattr(estimator, learn)(form(X), y, **classes)
+                with pytest.raises(NotFittedError):
+                    estimator.predict(form(np.ones((1, 3))))
+
+
 def test_pickle_and_clone():
     for estimator in (VSGDClassifier(**FIXED).fit(*IRIS), VSGDRegressor(**FIXED).fit(*IRIS)):
         again = pickle.loads(pickle.dumps(estimator))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._config import backend_name
@@ -23,7 +23,7 @@ from .._errors import message
 from .._validation import float_array, integer
 from ..progress import bar
 from ..sgd import linear_losses
-from ..sgd.linear import LinearModel, Rows
+from ..sgd.linear import LinearModel, Rows, checked_rows
 
 Array = NDArray[Any]
 
@@ -32,6 +32,7 @@ class Task(NamedTuple):
     """Samples as the models of an estimator see them."""
 
     X: Any
+    checked: Rows
     target: Callable[[int], Array]  #: y of model k
     weights: Array
     strata: Any = None  #: classes, whose shares a validation split keeps
@@ -103,6 +104,21 @@ class LinearEstimator(BaseEstimator):
         return scores
 
     # -- before the first step
+
+    def _checked_to_learn(self, X: Any, y: Any, *, reset: bool, **checks: Any) -> tuple[Any, Rows, Array]:
+        """X and y as of `_checked`, and rows for all models and epochs, without two entries of one column."""
+        X, y = self._checked(X, y, reset=reset, ensure_all_finite=False, **checks)
+        backend = backend_name(self.backend)
+        try:
+            rows = checked_rows(X, X.shape[1], X.dtype, backend)
+        except ValueError:
+            assert_all_finite(X, input_name="X", estimator_name=type(self).__name__)
+            raise
+        if not rows.is_canonical:
+            summed = csr_array((X.data, X.indices, X.indptr), shape=X.shape, copy=True)
+            summed.sum_duplicates()
+            rows = checked_rows(summed, X.shape[1], X.dtype, backend)
+        return X, rows, y
 
     def _checked(self, X: Any, y: Any = "no_validation", *, reset: bool, **checks: Any) -> Any:
         """X as CSR or C-contiguous, of the models' dtype if there are any; y if given."""
@@ -178,7 +194,7 @@ class LinearEstimator(BaseEstimator):
         """One pass, the samples as they come."""
         self.n_iter_, self.loss_curve_ = 0, np.array([])
         with self._threads() as run:
-            loss = self._pass(task, self._rows(task.X), task.rows(), run)
+            loss = self._pass(task, task.rows(), run)
         self.n_iter_, self.loss_curve_ = 1, np.array([loss])
 
     def _learn_epochs(self, task: Task) -> None:
@@ -190,10 +206,9 @@ class LinearEstimator(BaseEstimator):
         kept, best, n_stalled = None, np.inf, 0
         has_ended = was_stopped = False
         try:
-            checked = self._rows(task.X)
             with bar(self.max_iter, "epoch", show=bool(self.verbose)) as shown, self._threads() as run:
                 while not has_ended and len(losses) < self.max_iter:
-                    losses.append(self._pass(task, checked, rows[random.permutation(len(rows))], run))
+                    losses.append(self._pass(task, rows[random.permutation(len(rows))], run))
                     shown.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
                     shown.update()
                     watched = losses[-1]
@@ -214,20 +229,11 @@ class LinearEstimator(BaseEstimator):
             self.validation_score_ = self._score_of(task, held)
         self._warn(has_ended or self.tol is None, was_stopped)
 
-    def _rows(self, X: Any) -> Rows:
-        """X, checked for all models and epochs. Entries that share a column are added up, in a copy."""
-        rows = self._models[0].rows(X)
-        if not rows.is_canonical:
-            X = csr_array((X.data, X.indices, X.indptr), shape=X.shape, copy=True)
-            X.sum_duplicates()
-            rows = self._models[0].rows(X)
-        return rows
-
-    def _pass(self, task: Task, X: Rows, order: NDArray[np.int64], run: Callable[..., Any]) -> float:
+    def _pass(self, task: Task, order: NDArray[np.int64], run: Callable[..., Any]) -> float:
         """Every model takes the samples in one order; the sum of their mean losses."""
 
         def learn(k: int) -> float:
-            return self._models[k].learn(X, task.target(k), task.weights, order)
+            return self._models[k].learn(task.checked, task.target(k), task.weights, order)
 
         return float(sum(run(learn, range(len(self._models)))))
 

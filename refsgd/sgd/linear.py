@@ -52,6 +52,41 @@ class Rows(NamedTuple):
     is_canonical: bool  #: whether columns rise in each row
 
 
+def checked_rows(X: Any, dim: int, dtype: np.dtype[Any], backend: str) -> Rows:
+    """:meth:`LinearModel.rows` of models that need not be there yet."""
+    if isinstance(X, Rows | sparse.csr_array | sparse.csr_matrix) and X.shape[1] != dim:
+        remedy = "pass as many features as the model has, or let it grow"
+        raise ValueError(message("X", f"have shape (n, {dim})", X.shape, remedy))
+    if isinstance(X, Rows):
+        if X.data.dtype != dtype:
+            raise TypeError(message("X", f"be rows checked in {dtype}", X.data.dtype, "check them anew"))
+        return X
+    indptr = indices = None
+    if isinstance(X, sparse.csr_array | sparse.csr_matrix):
+        index_type = X.indices.dtype if X.indices.dtype in (np.int32, np.int64) else np.int64
+        indices = np.ascontiguousarray(X.indices, index_type)
+        indptr = np.ascontiguousarray(X.indptr, np.int64)
+        data = np.ascontiguousarray(X.data, dtype)
+        if not has_rising_indptr(X.shape[0], indptr, min(indices.size, data.size)):
+            got = f"indptr from {indptr[0]} to {indptr[-1]}, {indices.size} indices, {data.size} entries"
+            raise ValueError(message("X", "have a rising indptr that ends at its entries", got, "rebuild X"))
+    elif sparse.issparse(X):
+        raise TypeError(message("X", "be CSR or an array", type(X).__name__, "call X.tocsr()"))
+    else:
+        X = float_array("X", np.asarray(X, dtype), ("n", dim), finite=False)
+        data = X.ravel()
+    bound = 2.0 ** -contract.SMALLEST_ENTRY_EXPONENT[dtype.name]
+    flags = kernels.load(backend).look(indptr, indices, dim, data, bound)
+    if indices is not None and flags & contract.INDEX_OUTSIDE:
+        got = f"{indices.min()} to {indices.max()}"
+        raise ValueError(message("X", f"have indices from 0 to {dim - 1}", got, "rebuild X"))
+    if flags & contract.ENTRY_BEYOND:
+        largest = max(data.max(), -data.min())
+        remedy = "remove what is not finite; scale the features or use float64 otherwise"
+        raise ValueError(message("X", f"be within ±{bound:.0e} in {dtype}", largest, remedy))
+    return Rows(X.shape, indptr, indices, data, not flags & contract.INDEX_FALLS)
+
+
 class LinearModel:
     """``loss(x @ coef + intercept, y)``, learnt sample by sample without a learning rate.
 
@@ -196,40 +231,7 @@ class LinearModel:
         TypeError, ValueError
             If it is not of the kind that `learn` takes.
         """
-        dim, dtype = len(self._records) - 1, self._records.dtype
-        if isinstance(X, Rows | sparse.csr_array | sparse.csr_matrix) and X.shape[1] != dim:
-            remedy = "pass as many features as the model has, or let it grow"
-            raise ValueError(message("X", f"have shape (n, {dim})", X.shape, remedy))
-        if isinstance(X, Rows):
-            if X.data.dtype != dtype:
-                raise TypeError(message("X", f"be rows checked in {dtype}", X.data.dtype, "check them anew"))
-            return X
-        indptr = indices = None
-        if isinstance(X, sparse.csr_array | sparse.csr_matrix):
-            index_type = X.indices.dtype if X.indices.dtype in (np.int32, np.int64) else np.int64
-            indices = np.ascontiguousarray(X.indices, index_type)
-            indptr = np.ascontiguousarray(X.indptr, np.int64)
-            data = np.ascontiguousarray(X.data, dtype)
-            if not has_rising_indptr(X.shape[0], indptr, min(indices.size, data.size)):
-                got = f"indptr from {indptr[0]} to {indptr[-1]}, {indices.size} indices, {data.size} entries"
-                raise ValueError(
-                    message("X", "have a rising indptr that ends at its entries", got, "rebuild X")
-                )
-        elif sparse.issparse(X):
-            raise TypeError(message("X", "be CSR or an array", type(X).__name__, "call X.tocsr()"))
-        else:
-            X = float_array("X", np.asarray(X, dtype), ("n", dim), finite=False)
-            data = X.ravel()
-        bound = 2.0 ** -contract.SMALLEST_ENTRY_EXPONENT[dtype.name]
-        flags = kernels.load(backend_name(self.backend)).look(indptr, indices, dim, data, bound)
-        if indices is not None and flags & contract.INDEX_OUTSIDE:
-            got = f"{indices.min()} to {indices.max()}"
-            raise ValueError(message("X", f"have indices from 0 to {dim - 1}", got, "rebuild X"))
-        if flags & contract.ENTRY_BEYOND:
-            largest = max(data.max(), -data.min())
-            remedy = "remove what is not finite; scale the features or use float64 otherwise"
-            raise ValueError(message("X", f"be within ±{bound:.0e} in {dtype}", largest, remedy))
-        return Rows(X.shape, indptr, indices, data, not flags & contract.INDEX_FALLS)
+        return checked_rows(X, len(self._records) - 1, self._records.dtype, backend_name(self.backend))
 
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Scores (n,), or (n, n_outputs) of the multinomial loss."""
