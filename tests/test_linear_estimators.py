@@ -349,7 +349,7 @@ def test_early_stopping_keeps_the_coefficients_that_were_best_on_rows_set_aside(
     curve = model.validation_loss_curve_
     assert curve.size == model.loss_curve_.size == model.n_iter_
     assert curve.argmin() < curve.size - 1
-    task = model._task(X, y, None, np.array([0, 1])) if kind is VSGDClassifier else None
+    task = model._task(X, None, y, None, np.array([0, 1])) if kind is VSGDClassifier else None
     task = task or model._task(X, y, None, is_new=False)[0]
     learnt, held = model._split(task, np.random.RandomState(0))
     assert (sorted([*learnt, *held]), len(held)) == (list(range(200)), 50)
