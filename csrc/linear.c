@@ -96,6 +96,8 @@ typedef double vector_f64 __attribute__((vector_size(32), aligned(8), may_alias)
 typedef float vector_f32 __attribute__((vector_size(16), aligned(4), may_alias));
 typedef double vector_f64 __attribute__((vector_size(16), aligned(8), may_alias));
 #endif
+typedef int32_t mask_f32 __attribute__((vector_size(sizeof(vector_f32))));
+typedef int64_t mask_f64 __attribute__((vector_size(sizeof(vector_f64))));
 #define SHUFFLE __builtin_shufflevector
 
 /* Rows to columns. */
