@@ -83,7 +83,8 @@ def rates(records: Array, ridge: Any, h: Any, z: Any) -> tuple[Any, Any]:
     rho = signal_share(pull, g_avg, g2_avg, z)
     own = (h + ridge) * np.sqrt(rho)  # no farther than to the sample's own minimum
     curv = np.maximum(h_avg + ridge, own)
-    return np.where(curv > 0, np.sqrt(rho) / np.where(curv > 0, curv, 1), 0), rho
+    with np.errstate(over="ignore"):  # no step is taken at a rate of infinity
+        return np.where(curv > 0, np.sqrt(rho) / np.where(curv > 0, curv, 1), 0), rho
 
 
 def mean_touches(count: Array, n_samples: float, batch_size: int) -> Array:
