@@ -9,8 +9,10 @@
 /* Without fused multiply-add contraction (-ffp-contract=off) every clone gives the same bits. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
     __GNUC__ >= 12 && !defined(REFSGD_NO_CLONES)
+#define HAS_CLONES 1
 #define CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
+#define HAS_CLONES 0
 #define CLONES
 #endif
 

@@ -15,7 +15,6 @@
  */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "internal.h"
 
@@ -88,12 +87,21 @@ static void multinomial(const double *score, size_t n_outputs, size_t label, los
     }
 }
 
-/* Vectors of 32 bytes: a record in f32, half a record in f64. */
-typedef float vector_f32 __attribute__((vector_size(32)));
-typedef double vector_f64 __attribute__((vector_size(32)));
+/* Vectors in which records move: of 32 bytes where there is a clone for AVX, else of 16, as most processors have.
+ * As they are, not through memcpy, which gcc cuts into halves: reading these as one again is slow. */
+#if HAS_CLONES
+typedef float vector_f32 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef double vector_f64 __attribute__((vector_size(32), aligned(8), may_alias));
+#else
+typedef float vector_f32 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef double vector_f64 __attribute__((vector_size(16), aligned(8), may_alias));
+#endif
+typedef int32_t mask_f32 __attribute__((vector_size(sizeof(vector_f32))));
+typedef int64_t mask_f64 __attribute__((vector_size(sizeof(vector_f64))));
 #define SHUFFLE __builtin_shufflevector
 
 /* Rows to columns. */
+#if HAS_CLONES
 ALWAYS_INLINE void transpose_f32(vector_f32 v[8])
 {
     vector_f32 pairs[8], quads[8];
@@ -124,6 +132,27 @@ ALWAYS_INLINE void transpose_f64(vector_f64 v[4])
         v[i + 2] = SHUFFLE(pairs[i], pairs[i + 2], 2, 3, 6, 7);
     }
 }
+#else
+ALWAYS_INLINE void transpose_f32(vector_f32 v[4])
+{
+    vector_f32 pairs[4];
+    for (int i = 0; i < 4; i += 2) {
+        pairs[i] = SHUFFLE(v[i], v[i + 1], 0, 4, 1, 5);
+        pairs[i + 1] = SHUFFLE(v[i], v[i + 1], 2, 6, 3, 7);
+    }
+    for (int i = 0; i < 2; ++i) {
+        v[2 * i] = SHUFFLE(pairs[i], pairs[i + 2], 0, 1, 4, 5);
+        v[2 * i + 1] = SHUFFLE(pairs[i], pairs[i + 2], 2, 3, 6, 7);
+    }
+}
+
+ALWAYS_INLINE void transpose_f64(vector_f64 v[2])
+{
+    vector_f64 first = v[0];
+    v[0] = SHUFFLE(first, v[1], 0, 2);
+    v[1] = SHUFFLE(first, v[1], 1, 3);
+}
+#endif
 
 #define TEMPLATE "linear.inc"
 #include "real.h"

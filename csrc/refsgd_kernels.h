@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* CFFI BEGIN */
-#define REFSGD_ABI_VERSION 4
+#define REFSGD_ABI_VERSION 5
 #define REFSGD_OK 0
 #define REFSGD_NO_MEMORY 1
 #define REFSGD_LANES 16   /* partial sums a block */
@@ -19,6 +19,10 @@
 #define REFSGD_DEFAULT 0  /* variants of a step: see kernels/contract.py */
 #define REFSGD_FAITHFUL_FD 1
 #define REFSGD_FAITHFUL_BBPROP 2
+
+#define REFSGD_ENTRY_BEYOND 1 /* flags of rows */
+#define REFSGD_INDEX_OUTSIDE 2
+#define REFSGD_INDEX_FALLS 4
 
 #define REFSGD_UNFIT 1            /* status: rows are not finite, or not of a length that was asked for */
 #define REFSGD_DIRECTION_LANES 32 /* partial sums of statistics of directions */
@@ -89,6 +93,12 @@ int refsgd_linear_f64(double *records, double *lazy, size_t d, size_t n_outputs,
                       const int32_t *narrow, const int64_t *wide, const double *data, const double *y,
                       const double *weights, const int64_t *order, size_t n, size_t batch_size, int loss,
                       double epsilon, double alpha, int has_intercept, double *totals);
+
+/* what is wrong with rows whose indptr is sound: a sum of flags, see kernels/contract.py */
+int refsgd_look_f32(const int64_t *indptr, size_t n, const int32_t *narrow, const int64_t *wide, size_t d,
+                    const float *data, size_t n_entries, double bound);
+int refsgd_look_f64(const int64_t *indptr, size_t n, const int32_t *narrow, const int64_t *wide, size_t d,
+                    const double *data, size_t n_entries, double bound);
 
 /* sum of squares of each row */
 int refsgd_squares_f32(const float *rows, size_t n, size_t d, double *squares);

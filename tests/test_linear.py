@@ -329,12 +329,14 @@ def bad_rows():
     short.indptr = X.indptr[::-1].copy()
     cut = X.copy()
     cut.indptr = X.indptr[:-3].copy()
-    infinite = X.copy()
+    infinite, negative = X.copy(), X.copy()
     infinite.data[0] = np.inf
+    negative.indices = np.where(X.indices == 3, -1, X.indices)
     return {
         "csc": (X.tocsc(), TypeError, "X must be CSR or an array, got csc_array"),
         "features": (X[:, :5], ValueError, r"X must have shape \(n, 12\), got \(40, 5\)"),
         "index": (broken, ValueError, "indices from 0 to 11, got 0 to 12"),
+        "negative": (negative, ValueError, "indices from 0 to 11, got -1 to 11"),
         "indptr": (short, ValueError, "rising indptr"),
         "rows": (cut, ValueError, "rising indptr"),
         "infinite": (infinite, ValueError, "X must be within"),
@@ -343,13 +345,54 @@ def bad_rows():
     }
 
 
-@pytest.mark.parametrize("case", ["csc", "features", "index", "indptr", "rows", "infinite", "nan", "huge"])
+@pytest.mark.parametrize("index_type", [np.int32, np.int64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("flags", range(8))
+def test_look_finds_what_is_wrong_and_nothing_else(backend, dtype, index_type, flags):
+    look, bound, rng = kernels.load(backend).look, 8.0, np.random.default_rng(flags)
+    for n, longest in ((1, 1), (3, 5), (200, 40), (70, 0)):
+        lengths = rng.integers(0, longest + 1, n)
+        indptr = np.r_[0, np.cumsum(lengths)]
+        columns = np.concatenate([np.arange(0, 2 * k, 2) for k in lengths]).astype(index_type)
+        data, d = rng.uniform(-bound, bound, columns.size).astype(dtype), max(2 * longest, 1)
+        wanted = 0
+        if flags & contract.ENTRY_BEYOND and data.size:
+            data[rng.integers(data.size)] = rng.choice([np.nan, -np.inf, 8.1, -8.1])
+            wanted |= contract.ENTRY_BEYOND
+        assert look(None, None, d, data, bound) == wanted
+        if flags & contract.INDEX_FALLS and lengths.max() > 1:
+            at = indptr[rng.choice(np.flatnonzero(lengths > 1))] + 1
+            columns[at] = columns[at - 1]
+        if flags & contract.INDEX_OUTSIDE and columns.size:
+            columns[rng.integers(columns.size)] = rng.choice([-1, d])
+            wanted |= contract.INDEX_OUTSIDE
+        if any((np.diff(row) <= 0).any() for row in np.split(columns, indptr[1:-1])):
+            wanted |= contract.INDEX_FALLS
+        assert look(indptr, columns, d, data, bound) == wanted
+
+
+@pytest.mark.parametrize("case", bad_rows())
 def test_bad_rows_are_refused_before_anything_is_learnt(case):
     X, error, match = bad_rows()[case]
     model = make("log_loss")
     with pytest.raises(error, match=match):
         model.learn(X, np.ones(40))
     assert not model._records.any()
+
+
+@pytest.mark.parametrize("form", [sparse.csr_array, np.asarray])
+def test_rows_are_checked_once_for_all_models_that_they_fit(backend, form):
+    X, y = problem("log_loss")
+    plain, other = make("log_loss", backend=backend), make("log_loss", backend=backend)
+    plain.learn(X, y)
+    rows = plain.rows(form(X.toarray()))
+    assert other.rows(rows) is rows
+    other.learn(rows, y)
+    close(other.coef, plain.coef, 1e-9)
+    with pytest.raises(ValueError, match=r"X must have shape \(n, 13\), got \(40, 12\)"):
+        LinearModel(DIM + 1, "log_loss").learn(rows, y)
+    with pytest.raises(TypeError, match="X must be rows checked in float32, got float64"):
+        make("log_loss", dtype=np.float32).learn(rows, y)
 
 
 @pytest.mark.parametrize(

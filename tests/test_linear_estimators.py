@@ -14,7 +14,7 @@ import pytest
 from scipy import sparse
 
 import refsgd
-from refsgd.sgd import linear_losses
+from refsgd.sgd import linear, linear_losses
 from refsgd.sgd.linear import LinearModel
 
 pytest.importorskip("sklearn")
@@ -115,6 +115,29 @@ def test_integers_are_learnt_in_float64_and_entries_held_twice_are_added():
     twice = sparse.csr_array((values, columns, 6 * np.arange(51)), shape=(50, 3))
     np.testing.assert_array_equal(VSGDClassifier(**FIXED).fit(twice, y).coef_, once.coef_)
     assert twice.nnz == 300  # and what was given is as it was
+
+
+def test_rows_are_checked_once_for_all_epochs_and_classes(monkeypatch):
+    looks = []
+    monkeypatch.setattr(linear, "has_rising_indptr", lambda n, *_: looks.append(n) or True)
+    VSGDClassifier(**FIXED).fit(sparse.csr_array(IRIS[0]), IRIS[1])
+    assert looks == [150]
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_what_is_out_of_range_is_refused_before_anything_is_set_up(form):
+    X, y = np.ones((4, 3), np.float32), [0, 1, 0, 1]
+    for value, match in ((np.nan, "Input X contains NaN"), (np.inf, "Input X contains inf"), (1e13, "±1e")):
+        X[2, 1] = value
+        for learn in ("fit", "partial_fit"):
+            for estimator in (VSGDClassifier(), VSGDRegressor()):
+                classes = (
+                    {"classes": [0, 1]} if (learn, type(estimator)) == ("partial_fit", VSGDClassifier) else {}
+                )
+                with pytest.raises(ValueError, match=match):
+                    getattr(estimator, learn)(form(X), y, **classes)
+                with pytest.raises(NotFittedError):
+                    estimator.predict(form(np.ones((1, 3))))
 
 
 def test_pickle_and_clone():
@@ -326,7 +349,7 @@ def test_early_stopping_keeps_the_coefficients_that_were_best_on_rows_set_aside(
     curve = model.validation_loss_curve_
     assert curve.size == model.loss_curve_.size == model.n_iter_
     assert curve.argmin() < curve.size - 1
-    task = model._task(X, y, None, np.array([0, 1])) if kind is VSGDClassifier else None
+    task = model._task(X, None, y, None, np.array([0, 1])) if kind is VSGDClassifier else None
     task = task or model._task(X, y, None, is_new=False)[0]
     learnt, held = model._split(task, np.random.RandomState(0))
     assert (sorted([*learnt, *held]), len(held)) == (list(range(200)), 50)

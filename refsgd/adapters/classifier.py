@@ -17,7 +17,7 @@ from sklearn.utils.validation import column_or_1d
 
 from .._errors import message
 from .._validation import choice
-from ..sgd.linear import MARGIN_LOSSES, LinearModel
+from ..sgd.linear import MARGIN_LOSSES, LinearModel, Rows
 from .epochs import Array, LinearEstimator, Task
 
 
@@ -188,10 +188,10 @@ class VSGDClassifier(ClassifierMixin, LinearEstimator):
         """
         self._check_parameters()
         is_new = not (self.warm_start and hasattr(self, "_models"))
-        X, y = self._checked(X, y, reset=is_new)
+        X, rows, y = self._checked_to_learn(X, y, reset=is_new)
         check_classification_targets(y)
         classes = np.unique(y) if is_new else self.classes_
-        task = self._task(X, y, sample_weight, classes)
+        task = self._task(X, rows, y, sample_weight, classes)
         self._check_any_weight(task.weights)
         self._begin_classes(classes, X.dtype, is_new=is_new)
         self._learn_epochs(task)
@@ -228,8 +228,8 @@ class VSGDClassifier(ClassifierMixin, LinearEstimator):
             must, remedy = "be a dict or None for partial_fit", "pass the weights of the classes"
             raise ValueError(message("class_weight", must, repr(self.class_weight), remedy))
         classes = self._checked_classes(classes, is_new=is_new)
-        X, y = self._checked(X, y, reset=is_new)
-        task = self._task(X, y, sample_weight, classes)
+        X, rows, y = self._checked_to_learn(X, y, reset=is_new)
+        task = self._task(X, rows, y, sample_weight, classes)
         self._begin_classes(classes, X.dtype, is_new=is_new)
         self._learn_once(task)
         return self
@@ -301,7 +301,7 @@ class VSGDClassifier(ClassifierMixin, LinearEstimator):
             raise ValueError(message("classes", must, classes, remedy))
         return classes
 
-    def _task(self, X: Any, y: Array, sample_weight: Any, classes: Array) -> Task:
+    def _task(self, X: Any, rows: Rows, y: Array, sample_weight: Any, classes: Array) -> Task:
         if len(classes) < 2:
             got = f"{len(classes)} class"
             raise ValueError(message("y", "have at least 2 classes", got, "collect samples of another one"))
@@ -319,7 +319,7 @@ class VSGDClassifier(ClassifierMixin, LinearEstimator):
                 return codes.astype(X.dtype)
             return np.where(codes == (k if is_many else 1), one, -one)
 
-        return Task(X, target, weights, codes)
+        return Task(X, rows, target, weights, codes)
 
     def _weight_of_class(self, classes: Array, y: Array, weights: Array) -> Array:
         if self.class_weight is None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._config import backend_name
@@ -23,7 +23,7 @@ from .._errors import message
 from .._validation import float_array, integer
 from ..progress import bar
 from ..sgd import linear_losses
-from ..sgd.linear import LinearModel
+from ..sgd.linear import LinearModel, Rows, checked_rows
 
 Array = NDArray[Any]
 
@@ -32,6 +32,7 @@ class Task(NamedTuple):
     """Samples as the models of an estimator see them."""
 
     X: Any
+    checked: Rows
     target: Callable[[int], Array]  #: y of model k
     weights: Array
     strata: Any = None  #: classes, whose shares a validation split keeps
@@ -42,14 +43,11 @@ class Task(NamedTuple):
         return np.flatnonzero(self.weights > 0).astype(np.int64, copy=False)
 
 
-def canonical(rows: Any) -> csr_array:
-    """CSR of contiguous arrays, in whose rows no column comes twice; a copy only where it was otherwise."""
+def contiguous(rows: Any) -> csr_array:
+    """CSR of contiguous arrays; these are copied only where they were not."""
     rows = csr_array(rows)
     for name in ("data", "indices", "indptr"):
         setattr(rows, name, np.ascontiguousarray(getattr(rows, name)))
-    if not rows.has_canonical_format:
-        rows = rows.copy()
-        rows.sum_duplicates()
     return rows
 
 
@@ -107,13 +105,28 @@ class LinearEstimator(BaseEstimator):
 
     # -- before the first step
 
+    def _checked_to_learn(self, X: Any, y: Any, *, reset: bool, **checks: Any) -> tuple[Any, Rows, Array]:
+        """X and y as of `_checked`, and rows for all models and epochs, without two entries of one column."""
+        X, y = self._checked(X, y, reset=reset, ensure_all_finite=False, **checks)
+        backend = backend_name(self.backend)
+        try:
+            rows = checked_rows(X, X.shape[1], X.dtype, backend)
+        except ValueError:
+            assert_all_finite(X, input_name="X", estimator_name=type(self).__name__)
+            raise
+        if not rows.is_canonical:
+            summed = csr_array((X.data, X.indices, X.indptr), shape=X.shape, copy=True)
+            summed.sum_duplicates()
+            rows = checked_rows(summed, X.shape[1], X.dtype, backend)
+        return X, rows, y
+
     def _checked(self, X: Any, y: Any = "no_validation", *, reset: bool, **checks: Any) -> Any:
-        """X as CSR without duplicates or C-contiguous, of the models' dtype if there are any; y if given."""
+        """X as CSR or C-contiguous, of the models' dtype if there are any; y if given."""
         dtype = [np.float64, np.float32] if reset else self._dtype
         form = {"accept_sparse": "csr", "dtype": dtype, "order": "C"}
         given = validate_data(self, X, y, reset=reset, **form, **checks)
         rows, *rest = given if isinstance(given, tuple) else (given,)
-        rows = canonical(rows) if issparse(rows) else rows
+        rows = contiguous(rows) if issparse(rows) else rows
         return (rows, *rest) if rest else rows
 
     def _check_parameters(self) -> None:
@@ -220,7 +233,7 @@ class LinearEstimator(BaseEstimator):
         """Every model takes the samples in one order; the sum of their mean losses."""
 
         def learn(k: int) -> float:
-            return self._models[k].learn(task.X, task.target(k), task.weights, order)
+            return self._models[k].learn(task.checked, task.target(k), task.weights, order)
 
         return float(sum(run(learn, range(len(self._models)))))
 

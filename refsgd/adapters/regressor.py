@@ -224,9 +224,9 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
     def _task(self, X: Any, y: Any, sample_weight: Any, *, is_new: bool) -> tuple[Task, Array]:
         self._check_parameters()
         choice("loss", self.loss, REGRESSION_LOSSES)
-        X, y = self._checked(X, y, reset=is_new, y_numeric=True)
+        X, rows, y = self._checked_to_learn(X, y, reset=is_new, y_numeric=True)
         y = y.astype(X.dtype)
         if self.loss == "poisson" and (y < 0).any():
             got, remedy = f"{np.count_nonzero(y < 0)} of {y.size} below 0", "counts are not"
             raise ValueError(message('y with loss="poisson"', "be 0 or more", got, remedy))
-        return Task(X, lambda _: y, self._checked_weights(sample_weight, X)), y
+        return Task(X, rows, lambda _: y, self._checked_weights(sample_weight, X)), y

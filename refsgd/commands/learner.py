@@ -48,9 +48,10 @@ class Learner:
                 for model in self._models:
                     model.grow(self._width)
         X = csr_array((chunk.X.data, chunk.X.indices, chunk.X.indptr), shape=(n, self._width))
+        rows = self._models[0].rows(X)
         weight = float(n if chunk.weights is None else chunk.weights.sum())
         for model, y in zip(self._models, targets(chunk.y, self._classes).T, strict=True):
-            self._sum += weight * model.learn(X, y, chunk.weights)
+            self._sum += weight * model.learn(rows, y, chunk.weights)
         self._weight += weight
 
     @property

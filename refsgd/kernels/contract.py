@@ -39,6 +39,9 @@ MAX_LOG_MEAN, MAX_SCORE = 80.0, 1e30
 #: Entries of a linear model's rows below this power of 2 count as zeros, so that their squares stay normal.
 SMALLEST_ENTRY_EXPONENT = {"float32": -40, "float64": -300}
 
+#: What `Look` finds: an entry too large, a column that is not there, one that is not above the one before.
+ENTRY_BEYOND, INDEX_OUTSIDE, INDEX_FALLS = 1, 2, 4
+
 #: Entries of a feature beyond this power of 2 no longer change its scale: the count would lose them.
 MAX_COUNT_EXPONENT = {"float32": 24, "float64": 53}
 
@@ -207,6 +210,18 @@ class StepAt(Protocol):
     ) -> None: ...
 
 
+class Look(Protocol):
+    """What is wrong with rows of `Linear`: the sum of the flags that hold.
+
+    `ENTRY_BEYOND`: not all entries of ``data`` are within plus or minus ``bound``. `INDEX_OUTSIDE`: not all
+    indices are from 0 to d - 1. `INDEX_FALLS`: in some row they do not rise. ``indptr`` must be sound.
+    """
+
+    def __call__(
+        self, indptr: Array | None, indices: Array | None, d: int, data: Array, bound: float
+    ) -> int: ...
+
+
 class Linear(Protocol):
     """vSGD of a linear model: one step for each ``batch_size`` of the samples ``order``.
 
@@ -297,6 +312,7 @@ class Kernels(NamedTuple):
     collect: Collect
     add: Add
     step_at: StepAt
+    look: Look
     linear: Linear
     squares: Squares
     directions: Directions

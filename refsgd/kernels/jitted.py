@@ -19,7 +19,7 @@ from .contract import (
     bind,
 )
 from .jitted_directions import directions, square_rows
-from .jitted_linear import linear
+from .jitted_linear import linear, look
 
 MAX_CURV_F32 = 2.0 ** MAX_CURV_EXPONENT["float32"]
 MAX_CURV_F64 = 2.0 ** MAX_CURV_EXPONENT["float64"]
@@ -324,6 +324,7 @@ KERNELS = Kernels(
     collect,
     add,
     step_at,
+    look,
     linear,
     square_rows,
     directions,

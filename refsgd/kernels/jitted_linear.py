@@ -8,9 +8,12 @@ import numba
 import numpy as np
 
 from .contract import (
+    ENTRY_BEYOND,
     FIRST_TAU,
     HINGE,
     HUBER,
+    INDEX_FALLS,
+    INDEX_OUTSIDE,
     INSENSITIVE,
     LOG,
     MAX_COUNT_EXPONENT,
@@ -106,6 +109,24 @@ def advance(
     if math.isfinite(moved):
         r[i, k, 0] = moved
     return rate
+
+
+@jit
+def look(indptr: Array | None, indices: Array | None, d: int, data: Array, bound: float) -> int:
+    flags = 0
+    for e in range(data.size):
+        if not abs(data[e]) <= bound:
+            flags |= ENTRY_BEYOND
+    if indptr is None or indices is None:
+        return flags
+    for row in range(indptr.size - 1):
+        begin, end = indptr[row], indptr[row + 1]
+        for e in range(begin, end):
+            if not 0 <= indices[e] < d:
+                flags |= INDEX_OUTSIDE
+            if e > begin and indices[e] <= indices[e - 1]:
+                flags |= INDEX_FALLS
+    return flags
 
 
 @jit

@@ -12,7 +12,7 @@ from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
 from . import contract
 from .contract import Array, BoundStepFD, Kernels
 
-_ABI_VERSION = 4
+_ABI_VERSION = 5
 
 if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
     _ABI_VERSION,
@@ -45,9 +45,21 @@ def _functions(stem: str) -> dict[np.dtype[Any], tuple[Any, Callable[..., int]]]
     }
 
 
-_MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _COLLECT, _ADD, _STEP_AT, _LINEAR, _TWIN = map(
+_MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _COLLECT, _ADD, _STEP_AT, _LOOK, _LINEAR, _TWIN = map(
     _functions,
-    ("moments", "curvature", "probe", "step", "step_fd", "collect", "add", "step_at", "linear", "twin"),
+    (
+        "moments",
+        "curvature",
+        "probe",
+        "step",
+        "step_fd",
+        "collect",
+        "add",
+        "step_at",
+        "look",
+        "linear",
+        "twin",
+    ),
 )
 _SQUARES, _DIRECTIONS = map(_functions, ("squares", "directions"))
 _buffer = ffi.from_buffer
@@ -185,6 +197,22 @@ def step_at(
     _check(function(rows, state.shape[1], *where, *inputs, limit_grad, limit_curv, scale, variant))
 
 
+def _csr(indptr: Array | None, indices: Array | None) -> tuple[Any, Any, Any]:
+    """indptr, and the indices as narrow or wide ones."""
+    if indptr is None or indices is None:
+        return ffi.NULL, ffi.NULL, ffi.NULL
+    if indices.dtype == np.int32:
+        return _buffer(_INT64S, indptr), _buffer(_INT32S, indices), ffi.NULL
+    return _buffer(_INT64S, indptr), ffi.NULL, _buffer(_INT64S, indices)
+
+
+def look(indptr: Array | None, indices: Array | None, d: int, data: Array, bound: float) -> int:
+    ctype, function = _LOOK[data.dtype]
+    begins, narrow, wide = _csr(indptr, indices)
+    n = 0 if indptr is None else indptr.size - 1
+    return function(begins, n, narrow, wide, d, _buffer(ctype, data), data.size, bound)
+
+
 def linear(
     records: Array,
     lazy: Array | None,
@@ -203,18 +231,12 @@ def linear(
 ) -> None:
     ctype, function = _LINEAR[records.dtype]
     room, n_outputs, _ = records.shape
-    is_narrow = indices is not None and indices.dtype == np.int32
-    where = (
-        ffi.NULL if indptr is None else _buffer(_INT64S, indptr),
-        _buffer(_INT32S, indices) if is_narrow else ffi.NULL,
-        ffi.NULL if indices is None or is_narrow else _buffer(_INT64S, indices),
-    )
     rows = [_buffer(ctype, array) for array in (data, y, weights)]
     scalars = order.size, batch_size, loss, epsilon, alpha, has_intercept
     late = ffi.NULL if lazy is None else _buffer(_DOUBLES, lazy, True)
     _check(
         function(
-            _buffer(ctype, records, True), late, room - 1, n_outputs, *where, *rows,
+            _buffer(ctype, records, True), late, room - 1, n_outputs, *_csr(indptr, indices), *rows,
             _buffer(_INT64S, order), *scalars, _buffer(_DOUBLES, totals, True),
         )
     )  # fmt: skip
@@ -274,6 +296,7 @@ KERNELS = Kernels(
     collect,
     add,
     step_at,
+    look,
     linear,
     squares,
     directions,

@@ -26,7 +26,7 @@ from .contract import (
     n_blocks,
 )
 from .reference_directions import directions, square_rows
-from .reference_linear import linear
+from .reference_linear import linear, look
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -258,6 +258,7 @@ KERNELS = Kernels(
     collect,
     add,
     step_at,
+    look,
     linear,
     square_rows,
     directions,

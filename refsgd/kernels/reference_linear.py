@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from .contract import (
+    ENTRY_BEYOND,
     FIRST_TAU,
     HINGE,
     HUBER,
+    INDEX_FALLS,
+    INDEX_OUTSIDE,
     INSENSITIVE,
     LOG,
     MAX_COUNT_EXPONENT,
@@ -80,7 +83,8 @@ def rates(records: Array, ridge: Any, h: Any, z: Any) -> tuple[Any, Any]:
     rho = signal_share(pull, g_avg, g2_avg, z)
     own = (h + ridge) * np.sqrt(rho)  # no farther than to the sample's own minimum
     curv = np.maximum(h_avg + ridge, own)
-    return np.where(curv > 0, np.sqrt(rho) / np.where(curv > 0, curv, 1), 0), rho
+    with np.errstate(over="ignore"):  # no step is taken at a rate of infinity
+        return np.where(curv > 0, np.sqrt(rho) / np.where(curv > 0, curv, 1), 0), rho
 
 
 def mean_touches(count: Array, n_samples: float, batch_size: int) -> Array:
@@ -97,6 +101,16 @@ def catch_up(records: Array, lazy: Array, sample: int) -> None:
     lazy[..., 0] += theta * np.where(pull > 0, loss / np.where(pull > 0, pull, 1), passed)
     records[..., 0] = theta - loss * theta
     records[..., 7] = sample
+
+
+def look(indptr: Array | None, indices: Array | None, d: int, data: Array, bound: float) -> int:
+    flags = 0 if (np.abs(data) <= bound).all() else ENTRY_BEYOND
+    if indptr is None or indices is None:
+        return flags
+    columns, row = indices[: indptr[-1]], np.repeat(np.arange(indptr.size - 1), np.diff(indptr))
+    is_outside = (columns < 0) | (columns >= d)
+    falls = (columns[1:] <= columns[:-1]) & (row[1:] == row[:-1])
+    return flags | INDEX_OUTSIDE * bool(is_outside.any()) | INDEX_FALLS * bool(falls.any())
 
 
 def linear(

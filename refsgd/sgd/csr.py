@@ -21,6 +21,12 @@ class Entries(NamedTuple):
     data: Array
 
 
+def has_rising_indptr(n: int, indptr: Array, n_entries: int) -> bool:
+    """Whether ``indptr`` cuts n rows out of at most as many entries."""
+    is_framed = indptr.size == n + 1 and indptr[0] == 0 and indptr[-1] <= n_entries
+    return bool(is_framed and (np.diff(indptr) >= 0).all())
+
+
 def checked_csr(name: str, csr: Any, x: Array) -> Entries:
     """The entries of a CSR matrix (n, d) whose rows are sorted, without duplicates and within d columns.
 
@@ -29,7 +35,7 @@ def checked_csr(name: str, csr: Any, x: Array) -> Entries:
     TypeError, ValueError
         If it is not of that kind.
     """
-    indptr, indices = np.asarray(csr.indptr), np.asarray(csr.indices)
+    indptr, indices = np.asarray(csr.indptr), np.asarray(csr.indices).astype(np.int64, copy=False)
     data = np.ascontiguousarray(csr.data)
     n, d = csr.shape
     if data.dtype not in (np.float32, np.float64):
@@ -38,9 +44,8 @@ def checked_csr(name: str, csr: Any, x: Array) -> Entries:
     if d != x.size or n == 0:
         remedy = "pass one row per sample, at least one"
         raise ValueError(message(name, f"have shape (n, {x.size})", (n, d), remedy))
-    ends = np.diff(indptr)
-    is_whole = indptr.size == n + 1 and indptr[0] == 0 and indptr[-1] == indices.size == data.size
-    if not is_whole or (ends < 0).any():
+    is_whole = indices.size == data.size and has_rising_indptr(n, indptr, data.size)
+    if not is_whole or indptr[-1] != data.size:
         got, remedy = "indptr, indices and data that do not fit", "build it anew with scipy.sparse.csr_array"
         raise ValueError(message(name, "be a valid CSR matrix", got, remedy))
     if indices.size and (indices.min() < 0 or indices.max() >= d):
@@ -54,7 +59,7 @@ def checked_csr(name: str, csr: Any, x: Array) -> Entries:
         row = int(np.searchsorted(indptr, int(np.argmax(is_later)) + 1, side="right")) - 1
         must = "have column indices that grow in each row"
         raise ValueError(message(name, must, f"row {row}", f"call {name}.sum_duplicates(), which sorts too"))
-    return Entries(n, indptr, indices.astype(np.int64, copy=False), data.astype(x.dtype, copy=False))
+    return Entries(n, indptr, indices, data.astype(x.dtype, copy=False))
 
 
 def absolute_differences(here: Entries, there: Entries) -> Array:

@@ -9,7 +9,7 @@ that the origin of y does not matter either. Everything about a parameter lies i
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from .._errors import message
 from .._validation import choice, float_array, integer
 from ..kernels import contract, reference_linear
 from .aligned import aligned_zeros
+from .csr import has_rising_indptr
 
 #: name -> number, as in the kernels
 LOSSES = {
@@ -39,6 +40,51 @@ MARGIN_LOSSES = ("log_loss", "hinge", "squared_hinge", "modified_huber")
 RESIDUAL_LOSSES = ("squared_error", "huber", "epsilon_insensitive", "absolute_error")
 CHUNK = 2**21  # entries learnt between two looks at Ctrl-C: some tens of milliseconds
 VERSION = 1
+
+
+class Rows(NamedTuple):
+    """Rows that have been checked: what :meth:`LinearModel.rows` returns. Dense ones have only entries."""
+
+    shape: tuple[int, int]
+    indptr: NDArray[np.int64] | None
+    indices: NDArray[Any] | None
+    data: NDArray[Any]
+    is_canonical: bool  #: whether columns rise in each row
+
+
+def checked_rows(X: Any, dim: int, dtype: np.dtype[Any], backend: str) -> Rows:
+    """:meth:`LinearModel.rows` of models that need not be there yet."""
+    if isinstance(X, Rows | sparse.csr_array | sparse.csr_matrix) and X.shape[1] != dim:
+        remedy = "pass as many features as the model has, or let it grow"
+        raise ValueError(message("X", f"have shape (n, {dim})", X.shape, remedy))
+    if isinstance(X, Rows):
+        if X.data.dtype != dtype:
+            raise TypeError(message("X", f"be rows checked in {dtype}", X.data.dtype, "check them anew"))
+        return X
+    indptr = indices = None
+    if isinstance(X, sparse.csr_array | sparse.csr_matrix):
+        index_type = X.indices.dtype if X.indices.dtype in (np.int32, np.int64) else np.int64
+        indices = np.ascontiguousarray(X.indices, index_type)
+        indptr = np.ascontiguousarray(X.indptr, np.int64)
+        data = np.ascontiguousarray(X.data, dtype)
+        if not has_rising_indptr(X.shape[0], indptr, min(indices.size, data.size)):
+            got = f"indptr from {indptr[0]} to {indptr[-1]}, {indices.size} indices, {data.size} entries"
+            raise ValueError(message("X", "have a rising indptr that ends at its entries", got, "rebuild X"))
+    elif sparse.issparse(X):
+        raise TypeError(message("X", "be CSR or an array", type(X).__name__, "call X.tocsr()"))
+    else:
+        X = float_array("X", np.asarray(X, dtype), ("n", dim), finite=False)
+        data = X.ravel()
+    bound = 2.0 ** -contract.SMALLEST_ENTRY_EXPONENT[dtype.name]
+    flags = kernels.load(backend).look(indptr, indices, dim, data, bound)
+    if indices is not None and flags & contract.INDEX_OUTSIDE:
+        got = f"{indices.min()} to {indices.max()}"
+        raise ValueError(message("X", f"have indices from 0 to {dim - 1}", got, "rebuild X"))
+    if flags & contract.ENTRY_BEYOND:
+        largest = max(data.max(), -data.min())
+        remedy = "remove what is not finite; scale the features or use float64 otherwise"
+        raise ValueError(message("X", f"be within ±{bound:.0e} in {dtype}", largest, remedy))
+    return Rows(X.shape, indptr, indices, data, not flags & contract.INDEX_FALLS)
 
 
 class LinearModel:
@@ -126,8 +172,9 @@ class LinearModel:
 
         Parameters
         ----------
-        X : (n, n_features) csr_array, csr_matrix or ndarray
-            Finite. CSR without duplicate entries; 32 or 64-bit indices.
+        X : (n, n_features) csr_array, csr_matrix, ndarray or Rows
+            Finite. CSR without duplicate entries; 32 or 64-bit indices. What is learnt more than once is best
+            checked once, by `rows`.
         y : (n,) array_like
             -1 and 1 for a loss of a margin, 0 to n_outputs - 1 for the multinomial, counts for Poisson.
         weights : (n,) array_like, optional
@@ -142,8 +189,8 @@ class LinearModel:
         KeyboardInterrupt
             On Ctrl-C, within a fraction of a second; the model has then learnt from the samples so far.
         """
-        indptr, indices, data = self._rows(X)
-        n, dtype = X.shape[0], self._records.dtype
+        (n, _), indptr, indices, data, _ = self.rows(X)
+        dtype = self._records.dtype
         y = self._targets(float_array("y", np.asarray(y, dtype), (n,)))
         w = np.ones(n, dtype) if weights is None else float_array("weights", np.asarray(weights, dtype), (n,))
         if (w < 0).any():
@@ -175,6 +222,16 @@ class LinearModel:
             begin += count
         total = float(w[order].sum(dtype=float))
         return (self._totals[2] - before) / total if total > 0.0 else 0.0
+
+    def rows(self, X: Any) -> Rows:
+        """X, checked: `learn` of any model of as many features and this dtype takes it without another look.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not of the kind that `learn` takes.
+        """
+        return checked_rows(X, len(self._records) - 1, self._records.dtype, backend_name(self.backend))
 
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Scores (n,), or (n, n_outputs) of the multinomial loss."""
@@ -265,31 +322,6 @@ class LinearModel:
         left = max(seen - here, 1) - here
         return -(-left // self.batch_size) * self.batch_size
 
-    def _rows(self, X: Any) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any]]:
-        """indptr, indices and entries of CSR rows; of dense ones only the entries."""
-        dim, dtype = len(self._records) - 1, self._records.dtype
-        indptr = indices = None
-        if isinstance(X, sparse.csr_array | sparse.csr_matrix):
-            if X.shape[1] != dim:
-                remedy = "pass as many features as the model has, or let it grow"
-                raise ValueError(message("X", f"have shape (n, {dim})", X.shape, remedy))
-            index_type = X.indices.dtype if X.indices.dtype in (np.int32, np.int64) else np.int64
-            indices = np.ascontiguousarray(X.indices, index_type)
-            indptr = np.ascontiguousarray(X.indptr, np.int64)
-            data = np.ascontiguousarray(X.data, dtype)
-            _check_structure(X.shape[0], indptr, indices, data, dim)
-        elif sparse.issparse(X):
-            raise TypeError(message("X", "be CSR or an array", type(X).__name__, "call X.tocsr()"))
-        else:
-            dense = float_array("X", np.asarray(X, dtype), ("n", dim), finite=False)
-            data = dense.ravel()
-        largest = max(data.max(initial=0.0), -data.min(initial=0.0))
-        bound = 2.0 ** -contract.SMALLEST_ENTRY_EXPONENT[dtype.name]
-        if not largest <= bound:
-            remedy = "remove what is not finite; scale the features or use float64 otherwise"
-            raise ValueError(message("X", f"be within ±{bound:.0e} in {dtype}", largest, remedy))
-        return indptr, indices, data
-
     def _targets(self, y: NDArray[Any]) -> NDArray[Any]:
         if self.loss in MARGIN_LOSSES:
             is_legal, must = np.abs(y) == 1.0, "be -1 or 1"
@@ -306,21 +338,3 @@ class LinearModel:
                 message("y", f"{must} with loss={self.loss!r}", f"{y[at]} in row {at}", "map it")
             )
         return y
-
-
-def _check_structure(
-    n: int, indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], dim: int
-) -> None:
-    """What would let a kernel read or write where it must not."""
-    is_broken = (
-        indptr.size != n + 1
-        or indptr[0] != 0
-        or indptr[-1] > min(indices.size, data.size)
-        or (np.diff(indptr) < 0).any()
-    )
-    if is_broken:
-        got = f"indptr from {indptr[0]} to {indptr[-1]}, {indices.size} indices, {data.size} entries"
-        raise ValueError(message("X", "have a rising indptr that ends at its entries", got, "rebuild X"))
-    if indices.size and not (indices.min() >= 0 and indices.max() < dim):
-        got = f"{indices.min()} to {indices.max()}"
-        raise ValueError(message("X", f"have indices from 0 to {dim - 1}", got, "rebuild X"))
