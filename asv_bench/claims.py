@@ -15,29 +15,29 @@ class Claim(NamedTuple):
     """What is claimed, the number it is about, its bar, and the seconds behind a ratio.
 
     A bar is ``"<= 1.05"``, the most that our time over the other's may be, or ``">= 5"``, the least of the
-    other's over ours; empty where a row is for information.
+    other's over ours; without a number the row is for information.
     """
 
     text: str
     value: float = np.nan
-    bar: str = ""
+    bar: str = "<="
     ours: float = np.nan
     other: float = np.nan
 
     def is_met(self) -> bool | None:
         """None without a bar."""
-        if not self.bar:
+        relation, *bar = self.bar.split()
+        if not bar:
             return None
-        relation, bar = self.bar.split()
-        return self.value <= float(bar) if relation == "<=" else self.value >= float(bar)
+        return self.value <= float(bar[0]) if relation == "<=" else self.value >= float(bar[0])
 
 
-def ratio(text: str, ours: float, other: float, bar: str = "") -> Claim:
+def ratio(text: str, ours: float, other: float, bar: str = "<=") -> Claim:
     """A claim about two times."""
     return Claim(text, other / ours if bar.startswith(">=") else ours / other, bar, ours, other)
 
 
-def versus(text: str, ours: Callable[[], Any], other: Callable[[], Any], bar: str = "") -> Claim:
+def versus(text: str, ours: Callable[[], Any], other: Callable[[], Any], bar: str = "<=") -> Claim:
     """A claim about two functions, measured in turns; the ratio is a median of rounds."""
     times = interleaved({"ours": ours, "other": other})
     ours_over = float(np.median(times["ours"] / times["other"]))
@@ -69,5 +69,6 @@ def print_claims(claims: Iterable[Claim]) -> None:
         value = "-" if np.isnan(claim.value) else f"{claim.value:.3g}"
         word = {True: "yes", False: "NO", None: ""}[verdicts[-1]]
         ours, other = seconds(claim.ours), seconds(claim.other)
-        print(LAYOUT.format(claim.text, ours, other, value, claim.bar or "-", word).rstrip(), flush=True)
+        bar = "-" if verdicts[-1] is None else claim.bar
+        print(LAYOUT.format(claim.text, ours, other, value, bar, word).rstrip(), flush=True)
     print(f"\n{verdicts.count(True)} of {len(verdicts) - verdicts.count(None)} bars met")
