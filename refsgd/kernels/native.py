@@ -63,12 +63,13 @@ _MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _COLLECT, _ADD, _STEP_AT, _LOOK, 
 )
 _SQUARES, _DIRECTIONS = map(_functions, ("squares", "directions"))
 _buffer = ffi.from_buffer
+_OK = lib.REFSGD_OK  # a look at lib takes its time
 
 
 def _check(status: int) -> None:
     if status == lib.REFSGD_NO_MEMORY:
         raise MemoryError("a C kernel found no memory to work in")
-    if status != lib.REFSGD_OK:
+    if status != _OK:
         raise RuntimeError(f"a C kernel returned status {status}")
 
 
@@ -77,7 +78,7 @@ def moments(rows: Array, mean: Array, mean_sq: Array | None) -> bool:
     n, d = rows.shape
     out = _buffer(ctype, mean, True)
     out_sq = ffi.NULL if mean_sq is None else _buffer(ctype, mean_sq, True)
-    return bool(function(_buffer(ctype, rows), n, d, out, out_sq, _threads) == lib.REFSGD_OK)
+    return bool(function(_buffer(ctype, rows), n, d, out, out_sq, _threads) == _OK)
 
 
 def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Array, mean_sq: Array) -> None:
@@ -155,7 +156,7 @@ def bind_step_fd(
         status = function(
             rows, width, size, p, q, r, n, limit_grad, limit_curv, scale, faithful, out, _threads
         )
-        if status != lib.REFSGD_OK:
+        if status != _OK:
             _check(status)
 
     return step
@@ -272,7 +273,7 @@ def directions(
     )  # fmt: skip
     if status != lib.REFSGD_UNFIT:
         _check(status)
-    return bool(status == lib.REFSGD_OK)
+    return bool(status == _OK)
 
 
 def twin(state: Array, grad: Array, probe_grad: Array) -> None:

@@ -108,7 +108,7 @@ class LinearModel:
         Samples a step. As a coordinate's rate grows with the number of samples that touch it, 1 learns most
         from each.
     dtype : dtype
-        float32 or float64; 32 or 64 bytes a parameter, and 16 for an average.
+        float32 or float64; 32 or 64 bytes a parameter, 16 more with a penalty, 24 with an average.
     backend : str, optional
         As in :func:`refsgd.use_backend`.
 
