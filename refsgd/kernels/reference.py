@@ -9,6 +9,7 @@ Where the default departs from the printed rule, a comment says so; ``faithful``
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,7 @@ def secant(diff: Array, delta: Array) -> Array:
     return np.clip(curv, -max_curv(diff.dtype), max_curv(diff.dtype))
 
 
+@functools.cache
 def max_curv(dtype: np.dtype[Any]) -> Any:
     return np.ldexp(dtype.type(1), MAX_CURV_EXPONENT[dtype.name])
 

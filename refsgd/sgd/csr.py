@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import message
+from ..kernels.contract import INDEX_FALLS, INDEX_OUTSIDE, Kernels
 
 Array = NDArray[Any]
 
@@ -27,7 +28,7 @@ def has_rising_indptr(n: int, indptr: Array, n_entries: int) -> bool:
     return bool(is_framed and (np.diff(indptr) >= 0).all())
 
 
-def checked_csr(name: str, csr: Any, x: Array) -> Entries:
+def checked_csr(name: str, csr: Any, x: Array, backend: Kernels) -> Entries:
     """The entries of a CSR matrix (n, d) whose rows are sorted, without duplicates and within d columns.
 
     Raises
@@ -35,7 +36,7 @@ def checked_csr(name: str, csr: Any, x: Array) -> Entries:
     TypeError, ValueError
         If it is not of that kind.
     """
-    indptr, indices = np.asarray(csr.indptr), np.asarray(csr.indices).astype(np.int64, copy=False)
+    indptr, indices = (np.ascontiguousarray(part, np.int64) for part in (csr.indptr, csr.indices))
     data = np.ascontiguousarray(csr.data)
     n, d = csr.shape
     if data.dtype not in (np.float32, np.float64):
@@ -48,15 +49,15 @@ def checked_csr(name: str, csr: Any, x: Array) -> Entries:
     if not is_whole or indptr[-1] != data.size:
         got, remedy = "indptr, indices and data that do not fit", "build it anew with scipy.sparse.csr_array"
         raise ValueError(message(name, "be a valid CSR matrix", got, remedy))
-    if indices.size and (indices.min() < 0 or indices.max() >= d):
+    flags = backend.look(indptr, indices, d, data, np.inf)
+    if flags & INDEX_OUTSIDE:
         bad = indices[(indices < 0) | (indices >= d)]
         remedy = "check how the indices were made: they begin at 0"
         got = f"{bad.size} outside (first: {bad[0]})"
         raise ValueError(message(name, f"have column indices of 0 to {d - 1}", got, remedy))
-    is_later = np.diff(indices) <= 0
-    is_later[indptr[1:-1][(indptr[1:-1] > 0) & (indptr[1:-1] < indices.size)] - 1] = False
-    if is_later.any():
-        row = int(np.searchsorted(indptr, int(np.argmax(is_later)) + 1, side="right")) - 1
+    if flags & INDEX_FALLS:
+        rows = np.split(indices, indptr[1:-1])
+        row = next(j for j, columns in enumerate(rows) if (np.diff(columns) <= 0).any())
         must = "have column indices that grow in each row"
         raise ValueError(message(name, must, f"row {row}", f"call {name}.sum_duplicates(), which sorts too"))
     return Entries(n, indptr, indices, data.astype(x.dtype, copy=False))

@@ -113,7 +113,7 @@ def checked_moments(
     if isinstance(gradient, tuple):
         moments = told_moments(name, gradient, x)
     elif hasattr(gradient, "tocsr"):
-        entries = checked_csr(name, gradient.tocsr(), x)
+        entries = checked_csr(name, gradient.tocsr(), x, backend)
         moments = Moments(entries.n_samples, mean, mean_sq)
         powers = {1: mean} if mean_sq is None else {1: mean, 2: mean_sq}
         with np.errstate(all="ignore"):

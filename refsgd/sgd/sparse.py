@@ -218,7 +218,7 @@ class SparseRun(Run):
             column = np.ascontiguousarray(column, np.int64)  # a view of pairs otherwise
             return Entries(len(dense), indptr, column, dense[row, column].astype(self.x.dtype, copy=False))
         csr = rows if rows.format == "csr" else rows.tocsr()
-        entries = checked_csr(name, csr, self.x)
+        entries = checked_csr(name, csr, self.x, self.kernels)
         finite_squares(name, entries.data, self.n_steps)
         return entries
 
