@@ -1,7 +1,7 @@
 """Print one table of what refsgd claims about its speed: each claim is a ratio, taken within this one run.
 
-    python asv_bench/table.py                      a quarter of an hour
-    python asv_bench/table.py --quick              some minutes, up to a million parameters
+    python asv_bench/table.py                      some four minutes
+    python asv_bench/table.py --quick              half of that, up to a million parameters
     python asv_bench/table.py --only roof peers    some of the groups
 
 Times are medians over rounds in which all that is compared takes turns, with one thread unless the claim
@@ -56,7 +56,7 @@ def claims(quick: bool, only: list[str]) -> Iterator[Claim]:
 def main() -> None:
     names = list(groups(quick=True))
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="some minutes, up to a million parameters")
+    parser.add_argument("--quick", action="store_true", help="up to a million parameters")
     parser.add_argument(
         "--only", nargs="+", choices=names, default=names, metavar="GROUP", help=", ".join(names)
     )
