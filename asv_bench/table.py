@@ -1,7 +1,7 @@
 """Print one table of what refsgd claims about its speed: each claim is a ratio, taken within this one run.
 
     python asv_bench/table.py                      some four minutes
-    python asv_bench/table.py --quick              half of that, up to a million parameters
+    python asv_bench/table.py --quick              half a minute, up to a million parameters
     python asv_bench/table.py --only roof peers    some of the groups
 
 Times are medians over rounds in which all that is compared takes turns, with one thread unless the claim
