@@ -11,6 +11,7 @@ from benchmarks import DTYPES, Problem, after_steps, backend, ulps
 from benchmarks.bench_directions import DIMS, DirectionsProblem
 from benchmarks.bench_import import import_medians
 from benchmarks.bench_moments import MomentsProblem
+from benchmarks.bench_vmf import Peer
 from claims import Claim, ratio, size, versus
 from ratios import medians
 
@@ -147,6 +148,15 @@ def directions(dims: list[int]) -> Iterator[Claim]:
     for dim, bar in ((10, 400), (1_000, 25), (1_000_000, 25)):
         spent = medians({"solve": lambda d=dim: refsgd.vmf.concentration(r, d)})["solve"] / r.size
         yield Claim(f"vmf.concentration, one of 10,000, d={size(dim)}, ns", 1e9 * spent, f"<= {bar}", spent)
+
+
+def scipy_peer(dim: int = 60) -> Iterator[Claim]:
+    """In the largest dimension, about, in which SciPy's fit still works."""
+    peer = Peer()
+    peer.setup(dim)
+    for name, (ours, other) in peer.pairs().items():
+        text = f"VonMisesFisher.{name} of 1,000 directions d={dim}: SciPy"
+        yield versus(text, ours, other, ">=")
 
 
 def directional_dims(quick: bool) -> list[int]:

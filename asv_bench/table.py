@@ -40,6 +40,7 @@ def groups(quick: bool) -> dict[str, Iterator[Claim]]:
         "bits": kernel_claims.bits(),
         "import": kernel_claims.imports(5 if quick else 9),
         "directions": kernel_claims.directions(kernel_claims.directional_dims(quick)),
+        "scipy": kernel_claims.scipy_peer(),
     }
 
 

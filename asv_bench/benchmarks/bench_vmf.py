@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from ratios import medians
 from scipy.stats import vonmises_fisher
@@ -90,26 +93,28 @@ class Peer:
         self.rows = self.law.rvs(1_000, 0)
         self.rng = np.random.default_rng(0)
 
-    def track_scipy_fit(self, _: int) -> float:
-        times = medians(
-            {"ours": lambda: self.law.fit(self.rows), "scipy": lambda: vonmises_fisher.fit(self.rows)}
-        )
+    def pairs(self) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
+        """What both can, ours first."""
+        rows, rng = self.rows, self.rng
+        return {
+            "fit": (lambda: self.law.fit(rows), lambda: vonmises_fisher.fit(rows)),
+            "logpdf": (lambda: self.law.logpdf(rows), lambda: self.peer.logpdf(rows)),
+            "rvs": (lambda: self.law.rvs(1_000, rng), lambda: self.peer.rvs(1_000, random_state=rng)),
+        }
+
+    def ratio(self, name: str) -> float:
+        ours, scipy = self.pairs()[name]
+        times = medians({"ours": ours, "scipy": scipy})
         return times["scipy"] / times["ours"]
+
+    def track_scipy_fit(self, _: int) -> float:
+        return self.ratio("fit")
 
     def track_scipy_logpdf(self, _: int) -> float:
-        times = medians(
-            {"ours": lambda: self.law.logpdf(self.rows), "scipy": lambda: self.peer.logpdf(self.rows)}
-        )
-        return times["scipy"] / times["ours"]
+        return self.ratio("logpdf")
 
     def track_scipy_rvs(self, _: int) -> float:
-        times = medians(
-            {
-                "ours": lambda: self.law.rvs(1_000, self.rng),
-                "scipy": lambda: self.peer.rvs(1_000, random_state=self.rng),
-            }
-        )
-        return times["scipy"] / times["ours"]
+        return self.ratio("rvs")
 
     for track in (track_scipy_fit, track_scipy_logpdf, track_scipy_rvs):
         track.unit = "time of SciPy / time"  # type: ignore[attr-defined]
