@@ -58,11 +58,11 @@ enum { MIN_COLUMNS = 131072 };
 
 void refsgd_over_spans(span_fn span, const void *job, size_t d, int threads)
 {
-    size_t blocks = (d + REFSGD_BLOCK - 1) / REFSGD_BLOCK;
-    size_t n_spans = d / MIN_COLUMNS;
 #ifdef _OPENMP
-    if (n_spans > 1 && n_spans > (size_t)refsgd_threads(threads))
-        n_spans = (size_t)refsgd_threads(threads);
+    size_t blocks = (d + REFSGD_BLOCK - 1) / REFSGD_BLOCK;
+    size_t n_spans = d / MIN_COLUMNS, most = n_spans > 1 ? (size_t)refsgd_threads(threads) : 1;
+    if (n_spans > most)
+        n_spans = most;
     if (n_spans > 1 && !is_forked()) {
 #pragma omp parallel for num_threads((int)n_spans) schedule(static, 1)
         for (size_t s = 0; s < n_spans; ++s) {
@@ -72,8 +72,9 @@ void refsgd_over_spans(span_fn span, const void *job, size_t d, int threads)
         }
         return;
     }
+#else
+    (void)threads;
 #endif
-    (void)blocks, (void)n_spans, (void)threads;
     span(job, 0, d);
 }
 

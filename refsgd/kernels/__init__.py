@@ -54,10 +54,16 @@ def unavailable(name: str) -> str | None:
 
 
 def set_num_threads(n: int) -> None:
-    """Limit the threads of the one backend that has any."""
+    """Limit the threads of C, which alone has any."""
     if unavailable("c") is None:
-        load("c").set_num_threads(n)
+        from . import native
+
+        native.set_num_threads(n)
 
 
 def get_num_threads() -> int:
-    return load("c").get_num_threads() if unavailable("c") is None else 1
+    if unavailable("c") is not None:
+        return 1
+    from . import native
+
+    return native.get_num_threads()

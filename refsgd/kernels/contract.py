@@ -316,5 +316,3 @@ class Kernels(NamedTuple):
     linear: Linear
     squares: Squares
     directions: Directions
-    set_num_threads: Callable[[int], None]
-    get_num_threads: Callable[[], int]

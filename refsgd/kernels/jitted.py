@@ -305,14 +305,6 @@ def step_fd(
         sums[block, 0], sums[block, 1], sums[block, 2] = block_sums(delta2, diff2, tau, lanes)
 
 
-def set_num_threads(n: int) -> None:
-    """These loops are serial; the C backend is the one that uses threads."""
-
-
-def get_num_threads() -> int:
-    return 1
-
-
 KERNELS = Kernels(
     f"numba {numba.__version__}",
     moments,
@@ -328,6 +320,4 @@ KERNELS = Kernels(
     linear,
     square_rows,
     directions,
-    set_num_threads,
-    get_num_threads,
 )

@@ -45,23 +45,10 @@ def _functions(stem: str) -> dict[np.dtype[Any], tuple[Any, Callable[..., int]]]
     }
 
 
-_MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _COLLECT, _ADD, _STEP_AT, _LOOK, _LINEAR, _TWIN = map(
-    _functions,
-    (
-        "moments",
-        "curvature",
-        "probe",
-        "step",
-        "step_fd",
-        "collect",
-        "add",
-        "step_at",
-        "look",
-        "linear",
-        "twin",
-    ),
+_MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _COLLECT, _ADD, _STEP_AT, _TWIN = map(
+    _functions, ("moments", "curvature", "probe", "step", "step_fd", "collect", "add", "step_at", "twin")
 )
-_SQUARES, _DIRECTIONS = map(_functions, ("squares", "directions"))
+_LOOK, _LINEAR, _SQUARES, _DIRECTIONS = map(_functions, ("look", "linear", "squares", "directions"))
 _buffer = ffi.from_buffer
 _OK = lib.REFSGD_OK  # a look at lib takes its time
 
@@ -73,12 +60,19 @@ def _check(status: int) -> None:
         raise RuntimeError(f"a C kernel returned status {status}")
 
 
+def _are_fit(status: int) -> bool:
+    """Whether a kernel found nothing to refuse in its rows."""
+    if status != lib.REFSGD_UNFIT:
+        _check(status)
+    return status == _OK
+
+
 def moments(rows: Array, mean: Array, mean_sq: Array | None) -> bool:
     ctype, function = _MOMENTS[rows.dtype]
     n, d = rows.shape
     out = _buffer(ctype, mean, True)
     out_sq = ffi.NULL if mean_sq is None else _buffer(ctype, mean_sq, True)
-    return bool(function(_buffer(ctype, rows), n, d, out, out_sq, _threads) == _OK)
+    return _are_fit(function(_buffer(ctype, rows), n, d, out, out_sq, _threads))
 
 
 def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Array, mean_sq: Array) -> None:
@@ -271,9 +265,7 @@ def directions(
         _buffer(ctype, rows), *rows.shape, given, _buffer(_DOUBLES, squares, True), *scalars,
         _buffer(_DOUBLES, reference), len(sums), *outputs,
     )  # fmt: skip
-    if status != lib.REFSGD_UNFIT:
-        _check(status)
-    return bool(status == _OK)
+    return _are_fit(status)
 
 
 def twin(state: Array, grad: Array, probe_grad: Array) -> None:
@@ -301,6 +293,4 @@ KERNELS = Kernels(
     linear,
     squares,
     directions,
-    set_num_threads,
-    get_num_threads,
 )

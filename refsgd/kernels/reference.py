@@ -241,14 +241,6 @@ def step_at(
     state[:, columns] = rows
 
 
-def set_num_threads(n: int) -> None:
-    """NumPy's element-wise loops are serial."""
-
-
-def get_num_threads() -> int:
-    return 1
-
-
 KERNELS = Kernels(
     f"numpy {np.__version__}",
     moments,
@@ -264,6 +256,4 @@ KERNELS = Kernels(
     linear,
     square_rows,
     directions,
-    set_num_threads,
-    get_num_threads,
 )
