@@ -21,7 +21,7 @@ from typing import Any
 
 from claims import Claim, print_claims, ratio
 from linear import sgd, write
-from linear_tasks import zipf
+from linear_tasks import scattered, zipf
 
 # isort: split
 import numpy as np
@@ -38,16 +38,6 @@ BARS = {
     ("text, in order", "float64"): "<= 2.2",
     ("4.2 million columns", "float32"): "<= 0.55",
 }
-
-
-def wide(n: int) -> tuple[csr_array, np.ndarray]:
-    """Rows of 75 among 4.2 million columns."""
-    rng = np.random.default_rng(0)
-    columns = np.sort(rng.integers(0, 4_200_000, (n, 75), np.int32), axis=1)
-    columns += np.arange(75, dtype=np.int32)  # no column twice
-    ends = 75 * np.arange(n + 1, dtype=np.int32)
-    X = csr_array((rng.random(columns.size), columns.ravel(), ends), shape=(n, 4_200_075))
-    return X, np.where(rng.random(n) < 0.5, -1.0, 1.0)
 
 
 def against_sgd(name: str, X: csr_array, y: np.ndarray, is_shuffled: bool) -> Iterator[Claim]:
@@ -130,7 +120,8 @@ def claims(quick: bool) -> Iterator[Claim]:
     yield from against_sgd("text, shuffled", X, y, is_shuffled=True)
     in_order = list(against_sgd("text, in order", X, y, is_shuffled=False))
     yield from in_order
-    yield from against_sgd("4.2 million columns", *wide(10_000 if quick else 100_000), is_shuffled=True)
+    wide = scattered(10_000 if quick else 100_000, 4_200_075)
+    yield from against_sgd("4.2 million columns", *wide, is_shuffled=True)
     for name, (peer, most, bar) in PEERS.items():
         part, targets = X[:most], y[:most]
         try:

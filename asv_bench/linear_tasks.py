@@ -50,6 +50,16 @@ def drawn(score: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.where(rng.random(score.size) < expit(score), 1.0, -1.0)
 
 
+def scattered(n: int, dim: int, dtype: str = "float64") -> tuple[csr_array, np.ndarray]:
+    """Rows of 75 entries anywhere among the columns, and labels that have nothing to do with them."""
+    rng = np.random.default_rng(0)
+    columns = np.sort(rng.integers(0, dim - 75, (n, 75), np.int32), axis=1)
+    columns += np.arange(75, dtype=np.int32)  # no column twice
+    ends = 75 * np.arange(n + 1, dtype=np.int32)
+    X = csr_array((rng.random(columns.size, dtype), columns.ravel(), ends), shape=(n, dim))
+    return X, np.where(rng.random(n) < 0.5, -1.0, 1.0)
+
+
 def zipf(n: int = 200_000, d: int = 47_000, words: int = 95) -> Task:
     """Texts of words by Zipf's law, some 75 different ones each: 1 + log(count), in rows of length 1."""
     rng = np.random.default_rng(0)

@@ -17,6 +17,7 @@ import argparse
 from collections.abc import Iterator
 
 import compiled
+import directional_claims
 import kernel_claims
 import linear_speed
 from claims import Claim, print_claims
@@ -39,8 +40,8 @@ def groups(quick: bool) -> dict[str, Iterator[Claim]]:
         "threads": kernel_claims.two_threads([10_000, 100_000], [1_000_000, *large]),
         "bits": kernel_claims.bits(),
         "import": kernel_claims.imports(5 if quick else 9),
-        "directions": kernel_claims.directions(kernel_claims.directional_dims(quick)),
-        "scipy": kernel_claims.scipy_peer(),
+        "directions": directional_claims.directions(quick),
+        "scipy": directional_claims.scipy_peer(),
     }
 
 

@@ -5,14 +5,13 @@ linear_speed.py.
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import csr_array
+from linear_tasks import scattered
 
 from refsgd.sgd.linear import LinearModel
 
 from . import DTYPES, backend
 
 COMPILED = ["c", "numba"]  # NumPy is only an oracle here: it takes a millisecond and more a sample
-NNZ = 75
 
 
 class LinearProblem:
@@ -20,13 +19,7 @@ class LinearProblem:
 
     def __init__(self, name: str, dim: int, dtype: str, n: int, **options: object) -> None:
         backend(name)
-        rng = np.random.default_rng(0)
-        columns = np.sort(rng.integers(dim - NNZ, size=(n, NNZ), dtype=np.int32), axis=1)
-        columns += np.arange(NNZ, dtype=np.int32)  # no column twice
-        values = rng.standard_normal(columns.size, dtype)
-        ends = NNZ * np.arange(n + 1, dtype=np.int32)
-        self.X = csr_array((values, columns.ravel(), ends), shape=(n, dim))
-        self.y = np.where(rng.random(n) < 0.5, -1.0, 1.0)
+        self.X, self.y = scattered(n, dim, dtype)
         self.model = LinearModel(dim, "log_loss", dtype=dtype, backend=name, **options)  # type: ignore[arg-type]
         self.learn()
 
