@@ -1,12 +1,12 @@
 """Time of one pass of a linear classifier, per non-zero, beside its peers: one table, ratios within one run.
 
     python asv_bench/linear_speed.py           200,000 texts, and rows over 4.2 million columns
-    python asv_bench/linear_speed.py --quick   a tenth of both, where what is fixed weighs more: bars are of the whole
+    python asv_bench/linear_speed.py --quick   a tenth of both
 
-Times are of the processor, one thread, medians of turns. Ours and SGDClassifier's are those of `fit` and
-`partial_fit` with their checks, of rows that SciPy has noted nothing of; Vowpal Wabbit reads its cache, or
-learns from examples that it holds in memory; river takes dictionaries, of which a part is timed. A peer that
-is missing is named and skipped.
+Bars are of the whole: of a tenth, what a call costs once is a larger part. Times are of the processor, one
+thread, medians of turns. Ours and SGDClassifier's are those of `fit` and `partial_fit` with their checks, of
+rows that SciPy has noted nothing of; Vowpal Wabbit reads its cache, or learns from examples that it holds in
+memory; river takes dictionaries, of which a part is timed. A peer that is missing is named and skipped.
 """
 
 from __future__ import annotations
