@@ -21,6 +21,10 @@ Array = NDArray[Any]
 LANES = 16
 BLOCK = 4096
 
+#: The default rule: standard deviations of one entry beyond which a step does not follow it; root mean squares
+#: of a whole minibatch beyond which it counts as that.
+LIMIT, GUARD = 3.0, 8.0
+
 #: What ``variant`` of a step says: how curvature becomes a rate.
 DEFAULT = 0  #: ``rho**(3/4) / H`` with an H that is cautious while little is known
 FAITHFUL_FD = 1  #: ``rho * h_avg / h2_avg``: vSGD-fd as printed
@@ -64,6 +68,86 @@ def n_blocks(d: int) -> int:
     return -(-d // BLOCK)
 
 
+class Check(Protocol):
+    """Sum of ``(unit * grad)**2`` in the one column of ``sums``: finite only if ``grad`` is fit for a step.
+
+    Here and below ``sums`` has a row per block of `BLOCK` columns, in which `LANES` interleaved partial sums
+    are taken in order, in the dtype of the gradient, and then added in order in float64; its last row receives
+    the sums of all rows above, added in order. ``unit`` is a power of 2.
+    """
+
+    def __call__(self, grad: Array, unit: float, sums: Array) -> None: ...
+
+
+class Probe(Protocol):
+    """The point ``x - length * m / D`` of parameters from ``begin`` on, D = sqrt(v).
+
+    Offsets at or below `WIDEN` units of rounding of x are widened to that.
+    """
+
+    def __call__(self, state: Array, begin: int, length: float, point: Array) -> None: ...
+
+
+class Land(Protocol):
+    """The point to which the averages as they are would step along ``grad``."""
+
+    def __call__(
+        self, state: Array, begin: int, grad: Array, unit: float, length: float, point: Array
+    ) -> None: ...
+
+
+class Secant(Protocol):
+    """What the gradients of one minibatch at x and at ``point`` say of the curvature between them.
+
+    With ``d = x - point``, ``g = unit * grad`` and ``c = g - unit * point_grad`` the four columns of ``sums``
+    receive the sums of ``d**2 * D``, ``d * c``, ``c**2 / D`` (0 where D is 0) and ``g * d``.
+    """
+
+    def __call__(
+        self,
+        state: Array,
+        begin: int,
+        point: Array,
+        grad: Array,
+        point_grad: Array,
+        unit: float,
+        sums: Array,
+    ) -> None: ...
+
+
+class Step(Protocol):
+    """One step along ``factor * grad``; ``sums`` (n_blocks + 1, 2) receives the sums of the new v and tau.
+
+    Where the state has a fifth row, the average of x, it moves by the share ``weight`` towards the new x.
+    """
+
+    def __call__(
+        self,
+        state: Array,
+        begin: int,
+        grad: Array,
+        factor: float,
+        length: float,
+        weight: float,
+        sums: Array,
+    ) -> None: ...
+
+
+#: ``advance(grad, unit, g2_sum, length, weight)``: see `BindAdvance`.
+Advance = Callable[[Array, float, float, float, float], bool]
+
+
+class BindAdvance(Protocol):
+    """`Check`, guard and `Step` of the whole of one state in one call, with addresses looked up once.
+
+    The guard: where the sum of squares E exceeds ``GUARD**2 * g2_sum > 0``, ``factor`` is ``unit *
+    (GUARD * sqrt(g2_sum / E))``, else ``unit``. False, and nothing is changed but ``energy``, where E is not
+    finite. ``energy`` (n_blocks + 1, 1) and ``sums`` (n_blocks + 1, 2) are those of `Check` and `Step`.
+    """
+
+    def __call__(self, state: Array, energy: Array, sums: Array) -> Advance: ...
+
+
 class Moments(Protocol):
     """Mean and mean square of each column of ``rows`` (n, d); ``mean_sq`` None is not wanted.
 
@@ -81,13 +165,13 @@ class Curvature(Protocol):
     ) -> None: ...
 
 
-class Probe(Protocol):
+class PublishedProbe(Protocol):
     """The probe point ``x - scale * g_avg``, widened where the addition would lose it."""
 
     def __call__(self, state: Array, scale: float, point: Array) -> None: ...
 
 
-class Step(Protocol):
+class PublishedStep(Protocol):
     """One step from the moments of a minibatch of ``n`` samples; updates ``state`` in place.
 
     The step goes along ``move``, which is ``grad`` unless samples are reweighted; ``n`` is then the number
@@ -112,7 +196,7 @@ class Step(Protocol):
     ) -> None: ...
 
 
-class StepFD(Protocol):
+class PublishedStepFD(Protocol):
     """`Step` with the curvature by finite differences to the gradient at the probe point.
 
     ``grad_sq`` None stands for ``grad * grad``: a single sample. ``sums`` (n_blocks, 3) receives, block by
@@ -132,33 +216,6 @@ class StepFD(Protocol):
         faithful: bool,
         sums: Array,
     ) -> None: ...
-
-
-#: `StepFD` without its first and last argument, the state and the sums.
-BoundStepFD = Callable[..., None]
-
-
-class BindStepFD(Protocol):
-    """`StepFD` of one state and its sums, whose addresses are looked up once.
-
-    So are those of ``grad``, ``grad_sq`` and ``probe_grad``, which may be overwritten from step to step. A
-    step takes these or others.
-    """
-
-    def __call__(
-        self, state: Array, sums: Array, grad: Array, grad_sq: Array, probe_grad: Array
-    ) -> BoundStepFD: ...
-
-
-def bind(step_fd: Callable[..., None]) -> BindStepFD:
-    """For a backend that takes arrays as they are."""
-
-    def bind_step_fd(
-        state: Array, sums: Array, grad: Array, grad_sq: Array, probe_grad: Array
-    ) -> BoundStepFD:
-        return lambda *arguments: step_fd(state, *arguments, sums)
-
-    return bind_step_fd
 
 
 class Collect(Protocol):
@@ -187,7 +244,7 @@ class Add(Protocol):
     def __call__(self, indices: Array, data: Array, slots: Array, total: Array) -> None: ...
 
 
-class StepAt(Protocol):
+class PublishedStepAt(Protocol):
     """`Step` of the k parameters ``columns``, entry j of each array belonging to the j-th of them.
 
     ``count`` (k,), int64, is the number of samples of each, and an outlier limit of a gradient holds for one
@@ -303,15 +360,20 @@ class Kernels(NamedTuple):
     """One backend. A missing slot fails when the backend is loaded."""
 
     description: str
-    moments: Moments
-    curvature: Curvature
+    check: Check
     probe: Probe
+    land: Land
+    secant: Secant
     step: Step
-    step_fd: StepFD
-    bind_step_fd: BindStepFD
+    bind_advance: BindAdvance
+    moments: Moments
     collect: Collect
     add: Add
-    step_at: StepAt
+    curvature: Curvature
+    published_probe: PublishedProbe
+    published_step: PublishedStep
+    published_step_fd: PublishedStepFD
+    published_step_at: PublishedStepAt
     look: Look
     linear: Linear
     squares: Squares
