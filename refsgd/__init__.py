@@ -12,7 +12,7 @@ from . import datasets, models
 from ._config import get_num_threads, set_num_threads, show_backends, use_backend
 from ._errors import BackendError, NumericalWarning
 from .directional import DirectionMonitor, DirectionReport, DirectionStats, VonMisesFisher, vmf
-from .sgd import VSGD, Moments, Run, baselines, iterate, minimize, stopping
+from .sgd import VSGD, Moments, PublishedVSGD, Run, baselines, iterate, minimize, stopping
 
 __version__ = "0.1.0"
 
@@ -24,6 +24,7 @@ __all__ = [
     "DirectionStats",
     "Moments",
     "NumericalWarning",
+    "PublishedVSGD",
     "Run",
     "VonMisesFisher",
     "__version__",

@@ -22,6 +22,10 @@ Array = NDArray[Any]
 LANES = 16
 BLOCK = 4096
 
+#: Minibatches of a start, at a fixed x; factor by which mean squares are over-estimated after it, so that first
+#: steps are careful.
+N_START, OVERESTIMATE = 10, 10.0
+
 #: The default rule: standard deviations of one entry beyond which a step does not follow it; root mean squares
 #: of a whole minibatch beyond which it counts as that.
 LIMIT, GUARD = 3.0, 8.0

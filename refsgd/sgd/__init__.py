@@ -3,7 +3,8 @@
 from . import baselines, stopping
 from .minimize import iterate, minimize
 from .moments import Moments
+from .published import PublishedVSGD
 from .run import Run
 from .vsgd import VSGD
 
-__all__ = ["VSGD", "Moments", "Run", "baselines", "iterate", "minimize", "stopping"]
+__all__ = ["VSGD", "Moments", "PublishedVSGD", "Run", "baselines", "iterate", "minimize", "stopping"]

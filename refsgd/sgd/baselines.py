@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from numbers import Real
 from typing import Any, ClassVar
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from .. import kernels
 from .._config import backend_name
 from .._errors import message
-from .._validation import float_array, not_finite_entries
-from .moments import checked_moments
+from .._validation import not_finite_entries
+from .moments import mean_gradient, not_finite
+from .state import start_point
 
 CHECKPOINT_VERSION = 1
 
@@ -109,7 +110,7 @@ class SGD(Baseline):
     >>> from refsgd.sgd.baselines import SGD
     >>> run = SGD(1.0, decay=1.0).start(np.zeros(1))
     >>> for sample in [3.0, 5.0, 10.0]:
-    ...     run.tell([point - np.array([[sample]]) for point in run.ask()])
+    ...     run.tell(run.ask() - sample)
     >>> run.x, run.rates
     (array([6.]), array([0.33333333]))
     """
@@ -145,7 +146,7 @@ class AdaGrad(Baseline):
     >>> from refsgd.sgd.baselines import AdaGrad
     >>> run = AdaGrad(0.1).start(np.zeros(2))
     >>> for _ in range(4):
-    ...     run.tell([np.array([[1.0, -100.0]])])
+    ...     run.tell(np.array([1.0, -100.0]))
     >>> run.rates  # 0.1 / sqrt(4) / |gradient|
     array([0.05  , 0.0005])
     """
@@ -184,7 +185,7 @@ class RMSprop(Baseline):
     >>> import numpy as np
     >>> from refsgd.sgd.baselines import RMSprop
     >>> run = RMSprop(0.1, beta=0.75).start(np.zeros(2))
-    >>> run.tell([np.array([[1.0, -100.0]])])
+    >>> run.tell(np.array([1.0, -100.0]))
     >>> run.x  # the average begins at zero: the first steps are longer
     array([-0.2,  0.2])
     """
@@ -224,7 +225,7 @@ class Adam(Baseline):
     >>> import numpy as np
     >>> from refsgd.sgd.baselines import Adam
     >>> run = Adam().start(np.zeros(2))
-    >>> run.tell([np.array([[1.0, -100.0]])])
+    >>> run.tell(np.array([1.0, -100.0]))
     >>> run.x
     array([-0.001,  0.001])
     """
@@ -248,7 +249,7 @@ class Adam(Baseline):
 
 
 class BaselineRun:
-    """A run of a baseline, driven by its user as a `refsgd.Run`: ``run.tell([grad(x) for x in run.ask()])``.
+    """A run of a baseline, driven by its user as a `refsgd.Run`: ``run.tell(grad(run.ask(), *batch))``.
 
     Attributes
     ----------
@@ -264,9 +265,7 @@ class BaselineRun:
     """
 
     def __init__(self, rule: Baseline, x0: NDArray[Any], *, backend: str | None = None) -> None:
-        x0 = float_array("x0", x0, ("d",), remedy="pass one flat vector of parameters")
-        if x0.size == 0:
-            raise ValueError(message("x0", "have at least one parameter", x0.shape, "pass a longer vector"))
+        x0 = start_point(x0)
         self.rule = rule
         self.kernels = kernels.load(backend_name(backend))
         self.n_steps = 0
@@ -285,35 +284,43 @@ class BaselineRun:
         latest = self.rule.rates(self._averages, self.n_steps) if self.n_steps else 0.0
         return np.full_like(self._x, latest)
 
-    def ask(self) -> list[NDArray[Any]]:
-        """The one point (d,), x, at which `tell` wants the gradient. It is only valid until then."""
-        return [self._x]
+    @property
+    def n_gradients(self) -> int:
+        """Gradients of minibatches taken in: one per step."""
+        return self.n_steps
 
-    def tell(self, gradients: Sequence[Any]) -> None:
+    @property
+    def is_open(self) -> bool:
+        """Whether a second gradient of the same minibatch is due: never."""
+        return False
+
+    def ask(self) -> NDArray[Any]:
+        """The point (d,), x, at which `tell` wants the gradient. It is only valid until then."""
+        return self._x
+
+    def tell(self, gradient: Any) -> None:
         """Take a step on the mean gradient of one minibatch.
 
         Parameters
         ----------
-        gradients : sequence
-            One entry: per-sample gradients (n, d) with n >= 1, float32 or float64; or `Moments`, or a tuple
-            of its fields, of which the mean square is not needed.
+        gradient : array, CSR matrix, Moments or tuple
+            The mean gradient (d,), which counts as one sample; or per-sample gradients (n, d) with n >= 1,
+            dense or CSR; or `Moments`, or a tuple of its fields. In float32 or float64.
 
         Raises
         ------
         TypeError, ValueError
-            If the gradient has a wrong type, dtype or shape, or there is not one.
+            If the gradient has a wrong type, dtype or shape.
         FloatingPointError
             If the gradient, its square, or what follows from it is not finite.
 
         In either case the run is as it was.
         """
-        if len(gradients) != 1:
-            raise ValueError(
-                message("gradients", "have 1 entry", len(gradients), "pass one for the one point of ask()")
-            )
-        here = checked_moments("grad", gradients[0], self._x, self.kernels, self._mean, None, self.n_steps)
+        n_samples, mean = mean_gradient("grad", gradient, self._x, self.kernels, self._mean)
+        if not math.isfinite(np.vdot(mean, mean)):
+            raise FloatingPointError(not_finite("grad", mean, self.n_steps))
         with np.errstate(all="ignore"):  # what is not finite is found below
-            averages, direction = self.rule.update(self._averages, here.mean)
+            averages, direction = self.rule.update(self._averages, mean)
             x = self._x - self.rule.rates(averages, self.n_steps + 1) * direction
         for name, array in zip(("x", *self.rule.averages), (x, *averages), strict=True):
             if not np.isfinite(array).all():
@@ -323,8 +330,8 @@ class BaselineRun:
         self._averages = averages
         self._x[:] = x
         self.n_steps += 1
-        self.n_samples += here.n_samples
-        self.batch_size = here.n_samples
+        self.n_samples += n_samples
+        self.batch_size = n_samples
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that a run needs to go on, as plain arrays, for example for ``np.savez``.
@@ -334,7 +341,7 @@ class BaselineRun:
         >>> import numpy as np
         >>> from refsgd.sgd.baselines import Adam
         >>> run = Adam().start(np.ones(3))
-        >>> run.tell([np.ones((2, 3))])
+        >>> run.tell(np.ones((2, 3)))
         >>> sorted(run.state_dict())
         ['beta1', 'beta2', 'counters', 'eps', 'g2_avg', 'g_avg', 'rate', 'rule', 'version', 'x']
         """

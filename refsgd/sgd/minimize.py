@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 import sys
@@ -18,19 +17,28 @@ from .._errors import NumericalWarning, message
 from .._validation import choice, integer
 from ..progress import bar
 from .interrupts import Interrupts
-from .moments import share_memory
+from .published import PRESETS, PublishedVSGD
+from .published_run import PublishedRun
 from .run import Run
 from .sampler import Minibatches
 from .stopping import criterion
-from .vsgd import PRESETS, VSGD
+from .vsgd import VSGD
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
     from .baselines import Baseline, BaselineRun
 
-#: status -> success
-FINISHED, STOPPED, NOT_FINITE, INTERRUPTED = 0, 1, 2, 3
+    Rule = VSGD | PublishedVSGD | Baseline
+    AnyRun = Run | PublishedRun | BaselineRun
+
+RULES: Mapping[str, VSGD | PublishedVSGD] = {"vsgd": VSGD(), **PRESETS}
+
+#: The statuses of a result; the first two are successes.
+FINISHED, STOPPED, NOT_FINITE, INTERRUPTED, NO_SENSE = range(5)
+
+#: A run that ends this share of its first loss above it has not done what was wanted.
+RISE = 0.1
 
 
 def minimize(
@@ -39,13 +47,14 @@ def minimize(
     args: Sequence[Any] = (),
     *,
     fun: Callable[..., Any] | None = None,
-    method: str | VSGD | Baseline = "vsgd-fd",
+    method: str | Rule = "vsgd",
     batch_size: int = 1,
     epochs: int | None = None,
     max_iter: int | None = None,
     weighting: str | None = None,
     diag_hess: Callable[..., Any] | None = None,
     blocks: Sequence[int] | None = None,
+    groups: Sequence[int] | None = None,
     stop: Any = None,
     resume: Mapping[str, NDArray[Any]] | None = None,
     random_state: Any = None,
@@ -58,20 +67,21 @@ def minimize(
     Parameters
     ----------
     grad : callable
-        ``grad(x, *batch)`` with ``x`` (d,): per-sample gradients (n, d), dense or CSR, or `Moments`, or a
-        tuple of its fields such as the ``moments`` methods of `refsgd.models` return. Or a function compiled
-        by Numba, ``grad(x, *sample, out)``, that writes the gradient of one sample to ``out`` (d,): it runs
-        without Python in between (`refsgd.sgd.compiled`).
+        ``grad(x, *batch)`` with ``x`` (d,): the mean gradient (d,) of the minibatch, per-sample gradients
+        (n, d), dense or CSR, or `Moments`, or a tuple of its fields such as the ``moments`` methods of
+        `refsgd.models` return. Or a function compiled by Numba, ``grad(x, *sample, out)``, that writes the
+        gradient of one sample to ``out`` (d,): it runs without Python in between (`refsgd.sgd.compiled`).
+        Now and then a minibatch is evaluated at a second point.
     x0 : (d,) array
         Where to start, float32 or float64; not changed.
     args : sequence of arrays
         Data that share axis 0, dense or CSR; each minibatch is ``batch_size`` of their rows. Without any,
-        ``grad(x)`` is called twice a step and must use the same samples both times.
+        ``grad(x)`` must use the same samples again where it is called twice in a step: no noise, for example.
     fun : callable, optional
-        ``fun(x, *args)``: the loss of the whole data, or per-sample losses, whose mean is taken; evaluated
-        once, at the end.
-    method : str, VSGD or Baseline, default "vsgd-fd"
-        The rule: a name of `VSGD.preset`, or a rule itself.
+        ``fun(x, *args)``: the loss of the whole data, or per-sample losses, whose mean is taken; evaluated at
+        the start and at the end.
+    method : str, VSGD, PublishedVSGD or Baseline, default "vsgd"
+        The rule: ``"vsgd"``, a name of `PublishedVSGD.preset`, or a rule itself.
     batch_size : int, default 1
         Rows a minibatch; the last one of an epoch may be smaller.
     epochs : int, optional
@@ -79,12 +89,14 @@ def minimize(
     max_iter : int, optional
         Largest number of steps.
     weighting : {"dense", "sparse", "orthogonal"}, optional
-        How samples add up, where ``method`` is a name: see `VSGD`.
+        How samples add up, where ``method`` is a name: see `VSGD` and `PublishedVSGD`.
     diag_hess : callable, optional
         ``diag_hess(x, *batch)``: the diagonal Hessian, (d,) or per sample (n, d), for the methods
         ``"vsgd-l"``, ``"vsgd-g"`` and ``"vsgd-b"``, which need it.
     blocks : sequence of int, optional
         Numbers of parameters that share a rate, in order, for ``"vsgd-b"``.
+    groups : sequence of int, optional
+        Numbers of parameters that begin together, in order, for ``"vsgd"``: see `VSGD.start`.
     stop : callable or sequence of callables, optional
         Criteria of `refsgd.stopping`, asked after each step; any of a sequence.
     resume : mapping, optional
@@ -106,9 +118,11 @@ def minimize(
     -------
     scipy.optimize.OptimizeResult
         ``x``, ``fun`` (NaN without ``fun``), ``success``, ``status``, ``message``, ``nit`` (steps), ``njev``
-        (gradients of minibatches), ``nsamples``, ``rates`` (d,), ``state`` (plain arrays, for ``np.savez``
-        and ``resume``). Where a gradient is not finite the run warns, and returns the last good ``x`` with
-        ``success=False``; so does Ctrl-C, without a warning.
+        (gradients of minibatches evaluated, second points included), ``nsamples``, ``rates`` (d,), ``state``
+        (plain arrays, for ``np.savez`` and ``resume``), and ``x_avg`` where the rule averages. Where a gradient
+        is not finite the run warns, and returns the last good ``x`` with ``success=False``; so does Ctrl-C,
+        without a warning. A run whose result makes no sense, as ``fun`` is a tenth or more above its start or
+        `Run.trouble` says, ends with ``success=False``, status 4 and the reason in ``message``.
 
     Raises
     ------
@@ -131,10 +145,11 @@ def minimize(
     >>> res.success, res.nit, bool(model.error(res.x, X, y) < 0.02)
     (True, 3000, True)
     """
-    job = Job(grad, x0, args, method, batch_size, epochs, max_iter, weighting, diag_hess, blocks,
+    job = Job(grad, x0, args, method, batch_size, epochs, max_iter, weighting, diag_hess, blocks, groups,
               resume, random_state, backend, is_endless=stop is not None,
               keeps_gradients=wants_result(callback))  # fmt: skip
     run = job.run
+    before = mean_loss(fun, job)
     should_stop = criterion(stop) if stop is not None else None
     report = reporter(callback, job)
     is_watched = stop is not None or callback is not None
@@ -157,9 +172,15 @@ def minimize(
         except FloatingPointError as error:
             status, why = NOT_FINITE, str(error)
             warnings.warn(why, NumericalWarning, stacklevel=2)
-    value = math.nan if fun is None else float(np.mean(fun(run.x, *job.batches.arrays)))
-    if fun is not None and not math.isfinite(value) and status in (FINISHED, STOPPED):
-        status, why = NOT_FINITE, f"{why}; fun is {value} at the last x"
+    value = mean_loss(fun, job)
+    if status in (FINISHED, STOPPED):
+        if fun is not None and not math.isfinite(value):
+            status, why = NOT_FINITE, f"{why}; fun is {value} at the last x"
+        elif value > before + RISE * abs(before):
+            status, why = NO_SENSE, f"{why}, but fun rose from {before:.6g} to {value:.6g}"
+        elif trouble := getattr(run, "trouble", ""):
+            status, why = NO_SENSE, f"{why}, but {trouble}"
+    average = {"x_avg": run.x_avg.copy()} if getattr(run.rule, "average", False) else {}
     return result(
         x=run.x.copy(),
         fun=value,
@@ -167,10 +188,11 @@ def minimize(
         status=status,
         message=why,
         nit=run.n_steps,
-        njev=job.njev,
+        njev=run.n_gradients,
         nsamples=run.n_samples,
         rates=run.rates,
         state=job.state_dict(),
+        **average,
     )
 
 
@@ -179,16 +201,17 @@ def iterate(
     x0: NDArray[Any],
     args: Sequence[Any] = (),
     *,
-    method: str | VSGD | Baseline = "vsgd-fd",
+    method: str | Rule = "vsgd",
     batch_size: int = 1,
     epochs: int | None = None,
     max_iter: int | None = None,
     weighting: str | None = None,
     diag_hess: Callable[..., Any] | None = None,
     blocks: Sequence[int] | None = None,
+    groups: Sequence[int] | None = None,
     random_state: Any = None,
     backend: str | None = None,
-) -> Iterator[Run | BaselineRun]:
+) -> Iterator[AnyRun]:
     """`minimize` as an iterator: after each step it gives the run, with ``x``, ``rates``, ``n_steps`` ...
 
     The arguments and errors are those of `minimize`; a gradient that is not finite raises
@@ -204,10 +227,10 @@ def iterate(
     >>> step.n_steps < 200
     True
     """
-    job = Job(grad, x0, args, method, batch_size, epochs, max_iter, weighting, diag_hess, blocks,
+    job = Job(grad, x0, args, method, batch_size, epochs, max_iter, weighting, diag_hess, blocks, groups,
               None, random_state, backend, is_endless=False, keeps_gradients=False)  # fmt: skip
 
-    def steps() -> Iterator[Run | BaselineRun]:
+    def steps() -> Iterator[AnyRun]:
         while job.run.n_steps < job.total:
             job.step(most=1)
             yield job.run
@@ -222,10 +245,8 @@ class Job:
     ----------
     total : float
         Steps to do, inf if only a criterion ends them.
-    njev : int
-        Gradients of minibatches evaluated so far.
-    told : object
-        What `grad` gave for the last step, if such things are kept; then no steps are done without Python.
+    mean_grad : (d,) array or None
+        The mean gradient of the last minibatch, if such are kept; then no steps are done without Python.
     """
 
     def __init__(
@@ -233,13 +254,14 @@ class Job:
         grad: Callable[..., Any],
         x0: NDArray[Any],
         args: Sequence[Any],
-        method: str | VSGD | Baseline,
+        method: str | Rule,
         batch_size: int,
         epochs: int | None,
         max_iter: int | None,
         weighting: str | None,
         diag_hess: Callable[..., Any] | None,
         blocks: Sequence[int] | None,
+        groups: Sequence[int] | None,
         resume: Mapping[str, NDArray[Any]] | None,
         random_state: Any,
         backend: str | None,
@@ -254,6 +276,9 @@ class Job:
         if not callable(grad):
             raise TypeError(message("grad", "be callable", repr(grad), "pass a function grad(x, *batch)"))
         needed(rule, method, diag_hess=diag_hess, blocks=blocks)
+        if groups is not None and not isinstance(rule, VSGD):
+            remedy = "leave them out, or choose method='vsgd'"
+            raise ValueError(message("groups", f"be None with method={method!r}", "some", remedy))
         arrays = data(args)
         if not arrays and epochs is not None:
             raise ValueError(message("epochs", "be None where args is empty", epochs, "pass max_iter"))
@@ -262,15 +287,15 @@ class Job:
             raise ValueError(message("max_iter", must, None, remedy))
         if epochs is None and max_iter is None and not is_endless:
             epochs = 1
-        options = {} if blocks is None else {"blocks": blocks}
+        given = {"blocks": blocks, "groups": groups}
+        options = {name: sizes for name, sizes in given.items() if sizes is not None}
         self.run = rule.start(x0, backend=backend, **options)
         self.batches = Minibatches(arrays, batch_size, random_state)
         steps = epochs * self.batches.steps_an_epoch if epochs else math.inf
         self.total = min(float(max_iter or math.inf), steps)
         self.diag_hess = diag_hess
         self.interrupts = Interrupts()
-        self.njev = 0
-        self.told: Any = None
+        self.mean_grad: NDArray[Any] | None = None
         self._keeps_gradients = keeps_gradients
         self._grad = grad
         self._leap: Callable[[Minibatches, float], int] | None = None
@@ -291,39 +316,35 @@ class Job:
         if self._leap is not None:
             with self.interrupts:
                 done = self._leap(self.batches, min(most, self.total - self.run.n_steps))
-            self.njev += 2 * done
         if done:
             return done
         batch = self.batches.at(self.run.n_steps)
-        points = self.run.ask()
-        told = [self._evaluate(points, batch)]
-        if self.diag_hess is not None:
-            told.append(self.diag_hess(self.run.x, *batch))
+        gradient = self._grad(self.run.ask(), *batch)
+        diag_hess = {} if self.diag_hess is None else {"diag_hess": self.diag_hess(self.run.x, *batch)}
+        kept = mean_gradient(gradient) if self._keeps_gradients else None
         with self.interrupts:
-            self.run.tell(*told)
-        if self._keeps_gradients:
-            self.told = told[0][0]
+            self.run.tell(gradient, **diag_hess)
+        if self.run.is_open:
+            gradient = self._grad(self.run.ask(), *batch)
+            with self.interrupts:
+                self.run.tell(gradient)
+        self.mean_grad = kept
         return 1
-
-    def _evaluate(self, points: Sequence[NDArray[Any]], batch: Sequence[Any]) -> list[Any]:
-        """Gradients at all points, none of them overwritten by a later call."""
-        gradients = [self._grad(point, *batch) for point in points]
-        self.njev += len(points)
-        if share_memory(gradients):  # grad writes to the same array each time
-            gradients[1] = copy.deepcopy(gradients[1])
-            gradients[0] = self._grad(points[0], *batch)
-            self.njev += 1
-        return gradients
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """What ``resume`` takes."""
         return self.run.state_dict() | self.batches.state_dict()
 
 
-def rule_of(method: str | VSGD | Baseline, weighting: str | None) -> VSGD | Baseline:
+def mean_loss(fun: Callable[..., Any] | None, job: Job) -> float:
+    """The loss of the whole data where the run is; NaN without ``fun``."""
+    return math.nan if fun is None else float(np.mean(fun(job.run.x, *job.batches.arrays)))
+
+
+def rule_of(method: str | Rule, weighting: str | None) -> Rule:
     """The rule of that name, or the rule itself."""
     if isinstance(method, str) or not hasattr(method, "start") or isinstance(method, type):
-        rule = PRESETS[choice("method", method, PRESETS)]
+        rule = RULES[choice("method", method, RULES)]
         return rule if weighting is None else replace(rule, weighting=weighting)
     if weighting is not None:
         remedy = f"pass method=refsgd.VSGD(weighting={weighting!r})"
@@ -331,11 +352,11 @@ def rule_of(method: str | VSGD | Baseline, weighting: str | None) -> VSGD | Base
     return method
 
 
-def needed(rule: VSGD | Baseline, method: Any, **given: Any) -> None:
+def needed(rule: Rule, method: Any, **given: Any) -> None:
     """Refuse what is missing of, or given beside, what a rule requires."""
     for name, value in given.items():
         if value is None and name in rule.requires:
-            remedy = "pass it, or use method='vsgd-fd'"
+            remedy = "pass it, or use method='vsgd'"
             raise ValueError(message(name, f"be given with method={method!r}", None, remedy))
         if value is not None and name not in rule.requires:
             remedy = f"leave it out, or choose a method that uses {name}"
@@ -373,19 +394,20 @@ def reporter(callback: Callable[..., Any] | None, job: Job) -> Callable[[], None
     if wants_result(callback):
         return lambda: callback(
             intermediate_result=result(
-                x=run.x.copy(), jac=mean_gradient(job.told), nit=run.n_steps, nsamples=run.n_samples
+                x=run.x.copy(), jac=job.mean_grad, nit=run.n_steps, nsamples=run.n_samples
             )
         )
     return lambda: callback(run.x.copy())
 
 
-def mean_gradient(told: Any) -> NDArray[Any]:
+def mean_gradient(gradient: Any) -> NDArray[Any]:
     """The mean (d,) of what a gradient function gave: rows, dense or sparse, or moments."""
-    if isinstance(told, tuple):
-        return np.array(told[1])
-    if hasattr(told, "tocsr"):
-        return np.asarray(told.mean(axis=0)).ravel()
-    return np.asarray(told).mean(axis=0)
+    if isinstance(gradient, tuple):
+        return np.array(gradient[1])
+    if hasattr(gradient, "tocsr"):
+        return np.asarray(gradient.mean(axis=0)).ravel()
+    gradient = np.asarray(gradient)
+    return gradient.copy() if gradient.ndim == 1 else gradient.mean(axis=0)
 
 
 def result(**fields: Any) -> OptimizeResult:

@@ -143,6 +143,54 @@ def checked_moments(
     return moments
 
 
+def mean_gradient(
+    name: str, gradient: Any, x: NDArray[Any], backend: Kernels, out: NDArray[Any]
+) -> tuple[int, NDArray[Any]]:
+    """Number of samples and mean (d,), in the dtype of ``x``, of what a user gave for a gradient at ``x``.
+
+    The mean may have any values. ``out`` (d,) is written to where there are samples to average.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the gradient has a wrong type, dtype or shape.
+    """
+    if isinstance(gradient, np.ndarray) and gradient.shape == x.shape and gradient.dtype == x.dtype:
+        return 1, np.ascontiguousarray(gradient)
+    if isinstance(gradient, tuple):
+        n, mean, *_ = told_moments(name, gradient, x)
+        return n, mean
+    if hasattr(gradient, "tocsr"):
+        entries = checked_csr(name, gradient.tocsr(), x, backend)
+        with np.errstate(all="ignore"):
+            out[:] = 0
+            np.add.at(out, entries.indices, entries.data)
+            out /= entries.n_samples
+        return entries.n_samples, out
+    if np.ndim(gradient) == 1:
+        remedy = "pass the mean gradient (d,) or one row per sample"
+        return 1, in_dtype(float_array(name, gradient, x.shape, finite=False, remedy=remedy), x.dtype)
+    rows = in_dtype(checked_rows(name, gradient, x.size), x.dtype)
+    if len(rows) == 1:
+        return 1, rows[0]
+    backend.moments(rows, out, None)
+    return len(rows), out
+
+
+def sample_gradients(name: str, gradient: Any, x: NDArray[Any]) -> NDArray[Any]:
+    """Per-sample gradients (n, d), dense, in the dtype of ``x``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If that is not what ``gradient`` is.
+    """
+    if isinstance(gradient, tuple) or hasattr(gradient, "tocsr"):
+        remedy = "pass per-sample gradients, a dense array with one row per sample"
+        raise ValueError(message(name, "be an array for weighting='orthogonal'", "sums or CSR", remedy))
+    return in_dtype(checked_rows(name, gradient, x.size), x.dtype)
+
+
 def told_moments(name: str, fields: tuple[Any, ...], x: NDArray[Any]) -> Moments:
     """Moments of parameters like ``x``, from a tuple of their fields."""
     if len(fields) not in (2, 3):

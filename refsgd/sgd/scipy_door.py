@@ -13,8 +13,7 @@ from .minimize import minimize
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-    from .baselines import Baseline
-    from .vsgd import VSGD
+    from .minimize import Rule
 
 OPTIONS = (
     "batch_size",
@@ -22,6 +21,7 @@ OPTIONS = (
     "max_iter",
     "diag_hess",
     "blocks",
+    "groups",
     "stop",
     "resume",
     "random_state",
@@ -31,7 +31,7 @@ OPTIONS = (
 
 
 def solve(
-    rule: VSGD | Baseline,
+    rule: Rule,
     fun: Any,
     x0: NDArray[Any],
     args: tuple[Any, ...] = (),
@@ -46,8 +46,7 @@ def solve(
 ) -> OptimizeResult:
     """What SciPy calls. ``args`` are cut into minibatches; ``options`` are those of `refsgd.minimize`.
 
-    ``jac(x, *batch)`` returns per-sample gradients (n, d), or the gradient (d,) of the minibatch, which then
-    counts as one sample. With ``jac=True``, ``fun(x, *batch)`` returns loss and gradient.
+    ``jac(x, *batch)`` returns what ``grad`` returns there, usually the gradient (d,) of the minibatch. With ``jac=True``, ``fun(x, *batch)`` returns loss and gradient.
 
     Raises
     ------
@@ -84,18 +83,11 @@ def solve(
             return both(x, *batch)[0]
 
         def grad(x: NDArray[Any], *batch: Any) -> Any:
-            return rows(both(x, *batch)[1])
+            return both(x, *batch)[1]
     elif callable(jac):
-        loss = fun
-
-        def grad(x: NDArray[Any], *batch: Any) -> Any:
-            return rows(jac(x, *batch))
+        loss, grad = fun, jac
     else:
         remedy = "pass jac=gradient, or jac=True with a function that returns loss and gradient"
         raise ValueError(message("jac", "be True or a callable", repr(jac), remedy))
     return minimize(grad, x0, args, fun=loss, method=rule, callback=callback, **options)
 
-
-def rows(gradient: Any) -> Any:
-    """A gradient (d,) as the one row of (1, d); everything else as it is."""
-    return gradient[None] if isinstance(gradient, np.ndarray) and gradient.ndim == 1 else gradient

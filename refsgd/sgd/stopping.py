@@ -49,7 +49,7 @@ class MaxSteps:
     >>> run = refsgd.VSGD().start(np.ones(2))
     >>> stop = MaxSteps(50)
     >>> while not (why := stop(run)):
-    ...     run.tell([point[np.newaxis].copy() for point in run.ask()])
+    ...     run.tell(run.ask().copy())
     >>> why
     '50 steps were asked for and are done'
     """
@@ -74,7 +74,7 @@ class MaxSamples:
     >>> run = refsgd.VSGD().start(np.ones(2))
     >>> stop = MaxSamples(50)
     >>> while not (why := stop(run)):
-    ...     run.tell([point + np.zeros((4, 2)) for point in run.ask()])
+    ...     run.tell(run.ask() + np.zeros((4, 2)))
     >>> why, run.n_samples
     ('50 samples were asked for and are done', 52)
     """
@@ -121,7 +121,7 @@ class MaxTime(_Remembering):
     >>> run = refsgd.VSGD().start(np.ones(2))
     >>> stop = MaxTime(0.01)
     >>> while not (why := stop(run)):
-    ...     run.tell([point[np.newaxis].copy() for point in run.ask()])
+    ...     run.tell(run.ask().copy())
     >>> why
     '0.01 seconds have passed'
     """
@@ -190,7 +190,7 @@ class TargetLoss(_Periodic):
     >>> run = refsgd.VSGD().start(np.array([3.0, -4.0]))
     >>> stop = TargetLoss(lambda x: x @ x / 2, target=0.01, every=10)
     >>> while not (why := stop(run)):
-    ...     run.tell([point[np.newaxis].copy() for point in run.ask()])
+    ...     run.tell(run.ask().copy())
     >>> why
     'the loss is 0.00...: the target 0.01 is reached'
     """
@@ -241,7 +241,7 @@ class Patience(_Periodic):
     >>> rows = iter(X[100:])
     >>> while not (why := stop(run)):
     ...     row = next(rows)
-    ...     run.tell([(point - row)[np.newaxis] for point in run.ask()])
+    ...     run.tell(run.ask() - row)
     >>> why
     'the loss has not gone below ... in 3 evaluations'
     >>> bool(np.abs(stop.best_x - 5).max() < 0.5)
@@ -294,7 +294,7 @@ class NotFinite(_Periodic):
     >>> run = refsgd.VSGD().start(np.array([0.1]))
     >>> stop = NotFinite(lambda x: np.inf if x > 1 else 0.0, every=5)
     >>> while not (why := stop(run)):
-    ...     run.tell([point[np.newaxis] - 2 for point in run.ask()])  # on to x = 2
+    ...     run.tell(run.ask() - 2)  # on to x = 2
     >>> why
     'the loss is inf at step ...'
     """
@@ -334,7 +334,7 @@ class AnyOf(_Composition):
     >>> run = refsgd.VSGD().start(np.array([3.0, -4.0]))
     >>> stop = AnyOf(MaxSteps(5), TargetLoss(lambda x: x @ x / 2, target=0.01, every=10))
     >>> while not (why := stop(run)):
-    ...     run.tell([point[np.newaxis].copy() for point in run.ask()])
+    ...     run.tell(run.ask().copy())
     >>> why
     '5 steps were asked for and are done'
     """
@@ -355,7 +355,7 @@ class AllOf(_Composition):
     >>> run = refsgd.VSGD().start(np.array([3.0, -4.0]))
     >>> stop = AllOf(MaxSteps(100), Patience(lambda x: 1.0, patience=2, every=10))
     >>> while not (why := stop(run)):
-    ...     run.tell([point[np.newaxis].copy() for point in run.ask()])
+    ...     run.tell(run.ask().copy())
     >>> why
     '100 steps were asked for and are done; the loss has not gone below 1 in 10 evaluations'
     """

@@ -1,0 +1,120 @@
+"""The one length of a step: how far it goes in the metric of the noise, and what curvature it follows from.
+
+A step is ``length * sqrt(rho) * g / D``. Every few steps a second gradient of the same minibatch shows the
+curvature: along the averaged step by a probe, which sets the length, or along the minibatch's own step, which
+sets a ceiling to it. Plain functions of numbers, which the compiled loop takes as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ..kernels.contract import N_START, OVERESTIMATE
+
+#: The first probe moves the largest coordinate by this share of max(1, |x|): small, and far above rounding.
+FIRST_PROBE = 1e-3
+
+#: Where probes see no curvature the length grows up to this many times max(1, |x|) of the start.
+LONGEST = 10.0
+
+#: Curvatures beyond this count as this, so that their squares stay finite.
+MOST = 1e150
+
+
+class StepLength(NamedTuple):
+    """The length and the averages behind it. Lengths are in the units of x, curvatures in ``1 / x``.
+
+    ``curv`` and ``curv_sq`` average the curvature along probes and its square, ``slope`` and ``bend`` the two
+    coefficients of the loss along a minibatch's own step. ``bound``, and ``n_probes``, belong to the start.
+    """
+
+    length: float = 0.0
+    curv: float = 0.0
+    curv_sq: float = 0.0
+    bound: float = 0.0
+    n_probes: float = 0.0
+    slope: float = 0.0
+    bend: float = 0.0
+
+
+def curvature(d2_metric: float, along: float) -> float:
+    """The Rayleigh quotient ``|d . c| / (D d . d)`` of a probe."""
+    return min(abs(along) / d2_metric, MOST) if d2_metric > 0 else 0.0
+
+
+def largest_curvature(d2_metric: float, change2: float) -> float:
+    """The bound that Cauchy and Schwarz set to `curvature`."""
+    return min(math.sqrt(change2 / d2_metric), MOST) if d2_metric > 0 else 0.0
+
+
+def first(x_largest: float, steepest: float) -> float:
+    """The length of the very first probe, given the largest |m / D|."""
+    return FIRST_PROBE * max(1.0, x_largest) / steepest if steepest > 0 else 0.0
+
+
+def begun(s: StepLength, length: float) -> StepLength:
+    """At the second minibatch of a start: measure anew."""
+    return StepLength(length, 0.0, 0.0, 0.0, 0.0, s.slope, s.bend)
+
+
+def searched(s: StepLength, curv: float, bound: float) -> StepLength:
+    """During the start: probe next where the bound says, but at most twice as far."""
+    n = s.n_probes + 1
+    return StepLength(
+        min(1 / bound if bound > 0 else math.inf, 2 * s.length),
+        s.curv + (curv - s.curv) / n,
+        s.curv_sq + (curv * curv - s.curv_sq) / n,
+        s.bound + (bound - s.bound) / n,
+        n,
+        s.slope,
+        s.bend,
+    )
+
+
+def settled(s: StepLength) -> StepLength:
+    """At the end of the start, where v and so the metric D is over-estimated.
+
+    The start is at a point where a network is often flat. There the quotient is that of a saddle and its bound
+    is safe: a first length by the quotient goes up to ten times too far.
+    """
+    root = math.sqrt(OVERESTIMATE)
+    length = root / s.bound if s.bound > 0 else s.length
+    return StepLength(
+        length, s.curv / root, s.curv_sq / OVERESTIMATE, s.bound, s.n_probes, s.slope, s.bend
+    )
+
+
+def weight(memory: float, n_steps: int) -> float:
+    """Of one probe per ``n_steps`` steps in averages over the memory of the parameters."""
+    return 1 / max(memory / n_steps, N_START)
+
+
+def followed(s: StepLength, curv: float, share: float, limit: float) -> StepLength:
+    """After a probe: the length of least E (1 - length * curvature)**2, at most a factor 2 from the last.
+
+    Where this probe sees no curvature the length grows only while it is below ``limit``.
+    """
+    mean = s.curv + share * (curv - s.curv)
+    mean_sq = s.curv_sq + share * (curv * curv - s.curv_sq)
+    wanted = mean / mean_sq if mean_sq > 0 else math.inf
+    longest = 2 * s.length if curv > 0 or s.length < limit else s.length
+    length = min(max(wanted, s.length / 2), longest)
+    return StepLength(length, mean, mean_sq, s.bound, s.n_probes, s.slope, s.bend)
+
+
+def landed(s: StepLength, slope: float, bend: float, share: float) -> StepLength:
+    """After a look at where the minibatch's own step lands; the first counts as it is."""
+    if not (math.isfinite(slope + bend) and slope > 0):
+        return s
+    share = share if s.slope > 0 else 1.0
+    slope, bend = s.slope + share * (slope - s.slope), s.bend + share * (bend - s.bend)
+    return StepLength(s.length, s.curv, s.curv_sq, s.bound, s.n_probes, slope, bend)
+
+
+def capped(s: StepLength) -> StepLength:
+    """No step beyond the minimum of its own minibatch, in the mean; at most halved."""
+    if s.bend > 0:
+        length = min(s.length, max(s.slope / s.bend, s.length / 2))
+        return StepLength(length, s.curv, s.curv_sq, s.bound, s.n_probes, s.slope, s.bend)
+    return s

@@ -1,0 +1,540 @@
+"""A run of the default rule that its user drives with ask and tell, one point at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from enum import IntEnum
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _checkpoint, kernels
+from .._config import backend_name
+from .._errors import message
+from .._validation import integer
+from ..kernels.contract import N_START, OVERESTIMATE, n_blocks
+from ..kernels.vsgd_numpy import guarded
+from . import length, orthogonal
+from .length import StepLength
+from .moments import mean_gradient, not_finite, sample_gradients
+from .state import State, allocate, start_point
+from .vsgd import VSGD
+
+CHECKPOINT_VERSION = 3
+
+#: From this share of the parameters that have begun on, newcomers cause a new start.
+NEWCOMERS = 0.01
+
+#: A mean square gradient that grew this many times over its start makes no sense any more.
+GROWN = 1e12
+
+Array = NDArray[Any]
+
+
+class Second(IntEnum):
+    """Why a second gradient of a minibatch is due."""
+
+    NONE, START, PROBE, LANDING = range(4)
+
+
+class Minibatch(NamedTuple):
+    """What `Run.tell` was given, checked: a mean gradient, and the samples' weights where these differ."""
+
+    n_samples: int
+    grad: Array
+    weights: Array | None = None
+
+
+class Counters(NamedTuple):
+    """What a run counts. Probes and landings are due by the steps since the last of each."""
+
+    n_steps: int = 0
+    n_samples: int = 0
+    n_gradients: int = 0
+    batch_size: int = 1
+    start_left: int = 0  # minibatches left of the start
+    since_probe: int = 0
+    since_landing: int = 0
+    n_moves: int = 0
+
+
+class Run:
+    """A run of `VSGD`, driven by its user: ``run.tell(grad(run.ask(), *batch))``.
+
+    `ask` gives the point at which a gradient is wanted, at first x. `tell` takes the gradient of a minibatch
+    there: the mean (d,), per-sample gradients (n, d), dense or CSR, or `Moments`, or a plain tuple of the
+    fields of Moments. It takes a step; or, now and then, it keeps the minibatch open (`is_open`), because the
+    gradient of the *same* samples at a second point is due: then `ask` gives that point, and the next `tell`
+    completes the step. The first 10 minibatches only fill the averages; x stays.
+
+    Attributes
+    ----------
+    x : (d,) array
+        The parameters: a view, which a `tell` that takes a step changes.
+    state : State
+        Parameters and averages, views likewise. Gradients in it are multiplied by ``unit``.
+    unit : float
+        A power of 2 that brings the first gradient to 1; 0 while every gradient has been 0. So no loss is too
+        large or too small, and a loss times 2**k gives the same bits.
+    length : float
+        The length S of a step, in the units of x: a step is ``S * sqrt(rho) * g / sqrt(g2_avg)``.
+    n_steps, n_samples, n_gradients : int
+        Minibatches and samples taken in so far; gradients of minibatches, second points included.
+    batch_size : int
+        Samples of the latest minibatch, 1 before the first.
+    """
+
+    def __init__(
+        self, rule: VSGD, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
+    ) -> None:
+        x0 = start_point(x0)
+        d, dtype = x0.size, x0.dtype
+        self.rule = rule
+        self._backend = kernels.resolve(backend_name(backend))
+        self.kernels = kernels.load(self._backend)
+        self._lengths = group_lengths(groups, d)
+        self._ends = np.cumsum(self._lengths).tolist()
+        self._seen = np.zeros(self._lengths.size, np.int64)  # minibatches since a group began, up to N_START
+        self._buffer = allocate(5 if rule.average else 4, d, dtype)
+        self.state = State(*self._buffer[:4, :d])
+        self._buffer[0, :d] = x0
+        if rule.average:
+            self._buffer[4, :d] = x0
+        self.counters = Counters()
+        self.step_length = StepLength()
+        self.unit = 0.0
+        self._scale = max(1.0, float(np.abs(x0).max()))
+        self._g2_first = 0.0  # sum of mean squares at the end of the start
+        self._held: tuple[Minibatch, Second] | None = None
+        self._point = self._kept = self._mean = x0[:0]
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Allocate what only dense gradients need."""
+        n = n_blocks(self.x.size) + 1
+        self._energy, self._sums, self._secants = np.zeros((n, 1)), np.zeros((n, 2)), np.zeros((n, 4))
+        self._advance = self.kernels.bind_advance(self._buffer, self._energy, self._sums)
+        self._recount()
+
+    @property
+    def x(self) -> Array:
+        return self.state.x
+
+    @property
+    def x_avg(self) -> Array:
+        """The polynomial-decay average of x, a view: weight ``9 / (t + 8)`` for the t-th step.
+
+        Raises
+        ------
+        AttributeError
+            If the rule keeps none.
+        """
+        if not self.rule.average:
+            must, remedy = "be asked of a run that averages", "start it with refsgd.VSGD(average=True)"
+            raise AttributeError(message("x_avg", must, repr(self.rule), remedy))
+        return self._buffer[4, : self.x.size]
+
+    @property
+    def tau(self) -> Array:
+        """Memory sizes (d,) in steps, a view; 0 for parameters that have not begun."""
+        return self.state.tau
+
+    @property
+    def length(self) -> float:
+        return self.step_length.length
+
+    @property
+    def n_steps(self) -> int:
+        return self.counters.n_steps
+
+    @property
+    def n_samples(self) -> int:
+        return self.counters.n_samples
+
+    @property
+    def n_gradients(self) -> int:
+        return self.counters.n_gradients + self.is_open
+
+    @property
+    def batch_size(self) -> int:
+        return self.counters.batch_size
+
+    @property
+    def rates(self) -> Array:
+        """Rates (d,) in ``x**2 / loss``: what a step multiplies a gradient with, ``S |m| / v``."""
+        _, m, v, tau = self.state
+        has_rate = (tau > 0) & (v > 0)
+        gain = np.where(has_rate, np.abs(m) / np.where(has_rate, v, 1), 0)
+        return gain * self.x.dtype.type(self.length * self.unit)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the gradient of the same minibatch at a second point is due."""
+        return self._held is not None
+
+    @property
+    def trouble(self) -> str:
+        """Why what the run does makes no sense any more, as a sentence; ``""`` if nothing speaks against it."""
+        x, m, v, tau = self.state
+        if not tau.any() or not m.any():
+            return ""
+        g2_sum = float(v.sum(dtype=np.float64))
+        if g2_sum > GROWN * self._g2_first > 0:
+            return f"gradients have grown {math.sqrt(g2_sum / self._g2_first):.1g}-fold since the start"
+        if self.step_length.curv_sq == 0 and self.length >= length.LONGEST * self._scale:
+            return f"no curvature was seen up to steps of length {self.length:.3g}; the loss may be unbounded"
+        typical = self.x.dtype.type(self.length) * np.abs(m) / np.sqrt(np.where(v > 0, v, 1))
+        if (x + typical == x).all():
+            return "steps vanish by rounding: x is too large for them in its dtype"
+        return ""
+
+    def ask(self) -> Array:
+        """The point (d,) at which `tell` wants a gradient: x, or a second point of the open minibatch.
+
+        It is only valid until the next `tell`. Asking again gives the same point.
+        """
+        return self.x if self._held is None else self._point
+
+    def tell(self, gradient: Any) -> None:
+        """Learn from the gradient of a minibatch at the point of `ask`.
+
+        Parameters
+        ----------
+        gradient : array, CSR matrix, Moments or tuple
+            The mean gradient (d,), which counts as one sample; per-sample gradients (n, d) with n >= 1, dense
+            or CSR; or `Moments`, or a tuple of its fields, of which the mean square is not used. In float32 or
+            float64 and units of ``loss / x``. Orthogonal weighting needs the samples.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the gradient has a wrong type, dtype, shape or number of samples.
+        FloatingPointError
+            If the gradient, or its square in units of the first, is not finite.
+
+        In each case the run is as it was: open if it was open.
+        """
+        if self._held is None:
+            batch = self._read("grad", gradient)
+            second = self._due(batch)
+            if second:
+                self._open(batch, second)
+            else:
+                self._learn(batch, second, self.step_length)
+            return
+        batch, second = self._held
+        other = self._read("grad at the second point", gradient)
+        if other.n_samples != batch.n_samples:
+            must, remedy = f"have {batch.n_samples} samples", "evaluate both points on the same minibatch"
+            raise ValueError(message("grad at the second point", must, other.n_samples, remedy))
+        self._require_finite("grad at the second point", other.grad)
+        self._learn(batch, second, self._measured(batch.grad, other.grad, second))
+        self._held = None
+
+    # -- one minibatch
+
+    def _read(self, name: str, gradient: Any) -> Minibatch:
+        """The mean gradient, whatever its values."""
+        if self.rule.weighting == "orthogonal":
+            rows = sample_gradients(name, gradient, self.x)
+            weights = orthogonal.weights(rows) if self._held is None else self._held[0].weights
+            assert weights is not None
+            with np.errstate(all="ignore"):  # what is not finite is found later
+                mean = weights.astype(rows.dtype) @ rows if len(weights) == len(rows) else rows[0]
+            return Minibatch(len(rows), mean, weights)
+        if self._mean.size == 0:
+            self._mean = np.empty_like(self.x)
+        return Minibatch(*mean_gradient(name, gradient, self.x, self.kernels, self._mean))
+
+    def _due(self, batch: Minibatch) -> Second:
+        """Whether this minibatch needs a second gradient."""
+        counters = self.counters
+        if counters.start_left:
+            return Second.START
+        if not self._joined or (not self._is_whole and self._starts_anew(batch)):
+            return Second.NONE
+        root = math.sqrt(self._memory())
+        if counters.since_probe + 1 >= root:  # sqrt(tau) probes in a memory of tau steps
+            return Second.PROBE
+        return Second.LANDING if counters.since_landing + 1 >= root else Second.NONE
+
+    def _memory(self) -> float:
+        """The mean memory of the parameters that take steps."""
+        return self._tau_sum / self._n_joined
+
+    def _open(self, batch: Minibatch, second: Second) -> None:
+        """Keep the minibatch until its gradient at a second point is there. Nothing else changes."""
+        self._require_finite("grad", batch.grad)
+        if self._point.size == 0:
+            self._point, self._kept = np.empty((2, self.x.size), self.x.dtype)
+        self._kept[:] = grad = batch.grad
+        self._point[:] = self.x
+        for begin, end in self._probed(grad, second):
+            part = slice(begin, end)
+            if second is Second.LANDING:
+                self.kernels.land(
+                    self._buffer, begin, grad[part], self.unit, self.length, self._point[part]
+                )
+            else:
+                size = (self._start_length() if second is Second.START else self.step_length).length
+                self.kernels.probe(self._buffer, begin, size, self._point[part])
+        self._held = batch._replace(grad=self._kept), second
+
+    def _probed(self, grad: Array, second: Second) -> list[tuple[int, int]]:
+        """The parameters that a second point moves."""
+        return self._ranges(self._lives(grad)) if second is Second.START else self._joined
+
+    def _measured(self, grad: Array, other: Array, second: Second) -> StepLength:
+        """The length after a second gradient."""
+        totals = np.zeros(4)
+        for begin, end in self._probed(grad, second):
+            part, sums = slice(begin, end), self._secants[: n_blocks(end - begin) + 1]
+            point = self._point[part]
+            self.kernels.secant(self._buffer, begin, point, grad[part], other[part], self.unit, sums)
+            totals += sums[-1]
+        return self._followed(second, *totals.tolist())
+
+    def _followed(
+        self, second: Second, d2_metric: float, along: float, change2: float, slope: float
+    ) -> StepLength:
+        """The length that follows from the sums of `refsgd.kernels.contract.Secant`."""
+        s, counters = self.step_length, self.counters
+        if not math.isfinite(d2_metric + along + change2 + slope):
+            return s
+        curv = length.curvature(d2_metric, along)
+        if second is Second.START:
+            bound = length.largest_curvature(d2_metric, change2)
+            return length.searched(self._start_length(), curv, bound)
+        if second is Second.PROBE:
+            share = length.weight(self._memory(), counters.since_probe + 1)
+            return length.followed(s, curv, share, length.LONGEST * self._scale)
+        share = length.weight(self._memory(), counters.since_landing + 1)
+        return length.landed(s, slope / s.length, along / s.length / s.length, share)
+
+    def _learn(self, batch: Minibatch, second: Second, s: StepLength) -> None:
+        """Averages and step, with a length ``s``. Nothing changes where the gradient is not finite."""
+        if not self._is_whole or self.counters.start_left:
+            self._require_finite("grad", batch.grad)
+            self._begin(batch, second, s)
+            return
+        s, share = length.capped(s), average_weight(self.counters)
+        if not self._advance(batch.grad, self.unit, self._g2_sum, s.length, share):
+            raise self._error("grad", batch.grad)
+        self._g2_sum, self._tau_sum = self._sums[-1].tolist()
+        self.step_length = s
+        self._count(batch, second, 1, 0)
+
+    def _count(self, batch: Minibatch, second: Second, moves: int, start_left: int) -> None:
+        c = self.counters
+        self.counters = Counters(
+            c.n_steps + 1,
+            c.n_samples + batch.n_samples,
+            c.n_gradients + (2 if second else 1),
+            batch.n_samples,
+            start_left,
+            0 if second is Second.PROBE else c.since_probe + moves,
+            0 if second is Second.LANDING else c.since_landing + moves,
+            c.n_moves + moves,
+        )
+
+    def _require_finite(self, name: str, grad: Array) -> None:
+        sums = self._energy[: n_blocks(grad.size) + 1]
+        self.kernels.check(grad, self.unit or first_unit(grad), sums)
+        if not math.isfinite(sums[-1, 0]):
+            raise self._error(name, grad)
+
+    def _error(self, name: str, grad: Array) -> FloatingPointError:
+        return FloatingPointError(not_finite(name, grad, self.n_steps))
+
+    # -- groups that begin: rare, in plain NumPy
+
+    def _lives(self, grad: Array) -> NDArray[np.bool_]:
+        """Which groups have begun, or begin with this gradient, as it is not all zero."""
+        parts = zip(self._seen, [0, *self._ends[:-1]], self._ends, strict=True)
+        return np.array([bool(seen) or bool(grad[begin:end].any()) for seen, begin, end in parts])
+
+    def _starts_anew(self, batch: Minibatch) -> bool:
+        """Whether so many parameters begin now that x has to stand still for a start."""
+        if (self._seen > 0).all():
+            return False
+        fresh = self._lives(batch.grad) & (self._seen == 0)
+        before = int(self._lengths[self._seen > 0].sum())
+        return bool(self._lengths[fresh].sum() > NEWCOMERS * before)
+
+    def _ranges(self, chosen: NDArray[np.bool_]) -> list[tuple[int, int]]:
+        """Neighbouring groups that are chosen, as ranges of parameters."""
+        ranges, begin = [], 0
+        for is_chosen, part in groupby(zip(chosen, self._lengths.tolist(), strict=True), lambda g: g[0]):
+            end = begin + sum(size for _, size in part)
+            if is_chosen:
+                ranges.append((begin, end))
+            begin = end
+        return ranges
+
+    def _start_length(self) -> StepLength:
+        """The length of this probe of the start: at its second minibatch a very short one."""
+        s = self.step_length
+        if self.counters.start_left < N_START - 1 and s.length > 0:
+            return s
+        _, m, v, _ = self.state
+        steepest = float(np.max(np.abs(m) / np.sqrt(np.where(v > 0, v, 1))))
+        return length.begun(s, length.first(float(np.abs(self.x).max()), steepest))
+
+    def _begin(self, batch: Minibatch, second: Second, s: StepLength) -> None:
+        """A minibatch of a start, or one beside newcomers that wait."""
+        x, m, v, tau = self.state
+        lives, joined = self._lives(batch.grad), self._joined
+        left = self.counters.start_left or (N_START if self._starts_anew(batch) else 0)
+        if not self.unit and lives.any():
+            self.unit = first_unit(batch.grad)
+        g = x.dtype.type(self.unit) * batch.grad
+
+        if joined and not left:
+            s = length.capped(s)
+            self._step_ranges(batch.grad, s)
+        elif left:
+            for begin, end in joined:  # they stand still, and go on averaging
+                part = slice(begin, end)
+                m[part] += (g[part] - m[part]) / tau[part]
+                v[part] += (g[part] * g[part] - v[part]) / tau[part]
+        for i, (begin, end) in enumerate(zip([0, *self._ends[:-1]], self._ends, strict=True)):
+            if lives[i] and self._seen[i] < N_START:
+                part = slice(begin, end)
+                self._seen[i] += 1
+                n = x.dtype.type(self._seen[i])
+                m[part] += (g[part] - m[part]) / n
+                v[part] += (g[part] * g[part] - v[part]) / n
+                if self._seen[i] == N_START:
+                    v[part] *= x.dtype.type(OVERESTIMATE)
+                    tau[part] = N_START
+        self._recount()
+        self._count(batch, second, 1 if joined and not left else 0, max(left - 1, 0))
+        if left == 1:
+            s = length.settled(s)
+            self._g2_first = self._g2_first or self._g2_sum
+            self.counters = self.counters._replace(since_probe=0)
+        self.step_length = s
+
+    def _step_ranges(self, grad: Array, s: StepLength) -> None:
+        """The step of those parameters that have begun."""
+        energy, share = 0.0, average_weight(self.counters)
+        for begin, end in self._joined:
+            sums = self._energy[: n_blocks(end - begin) + 1]
+            self.kernels.check(grad[begin:end], self.unit, sums)
+            energy += float(sums[-1, 0])
+        factor = guarded(self.unit, energy, self._g2_sum)
+        for begin, end in self._joined:
+            sums = self._sums[: n_blocks(end - begin) + 1]
+            self.kernels.step(self._buffer, begin, grad[begin:end], factor, s.length, share, sums)
+
+    def _recount(self) -> None:
+        """Which parameters take steps, and their sums."""
+        self._joined = self._ranges(self._seen == N_START)
+        self._is_whole = self._joined == [(0, self.x.size)]
+        self._n_joined = sum(end - begin for begin, end in self._joined)
+        parts = [slice(begin, end) for begin, end in self._joined]
+        self._g2_sum = sum(float(self.state.g2_avg[part].sum(dtype=np.float64)) for part in parts)
+        self._tau_sum = sum(float(self.state.tau[part].sum(dtype=np.float64)) for part in parts)
+
+    # -- checkpoints
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """All that a run needs to continue, as plain arrays, for example for ``np.savez``.
+
+        A minibatch that is open is not part of it: the state is that before it.
+
+        Examples
+        --------
+        >>> import numpy as np, refsgd
+        >>> run = refsgd.VSGD().start(np.ones(3))
+        >>> run.tell(np.ones((2, 3)))
+        >>> other = refsgd.VSGD().start(np.zeros(3))
+        >>> other.load_state_dict(run.state_dict())
+        >>> np.array_equal(other.state, run.state)
+        True
+        """
+        return {
+            "version": np.array(CHECKPOINT_VERSION),
+            "rule": np.array("VSGD"),
+            **self._rule_entries(),
+            "counters": np.array(self.counters),
+            "step_length": np.array(self.step_length, np.float64),
+            "sums": np.array([self.unit, self._scale, self._g2_first, self._g2_sum, self._tau_sum]),
+            "seen": self._seen.copy(),
+            **{name: array.copy() for name, array in self._arrays().items()},
+        }
+
+    def _rule_entries(self) -> dict[str, Array]:
+        """What a saved run must have in common with this one."""
+        entries = {name: np.array(value) for name, value in asdict(self.rule).items()}
+        return entries | {"groups": self._lengths.copy()}
+
+    def _arrays(self) -> dict[str, Array]:
+        """What changes from step to step."""
+        average = {"x_avg": self.x_avg} if self.rule.average else {}
+        return self.state._asdict() | average
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from a `state_dict`, bit for bit.
+
+        Raises
+        ------
+        ValueError
+            If it is of another version, rule, dtype or number of parameters, or incomplete; the run is then
+            as it was.
+        """
+        must_equal = ("version", "rule", *self._rule_entries())
+        self._restore(_checkpoint.load(state, self.state_dict(), must_equal))
+
+    def _restore(self, arrays: dict[str, Array]) -> None:
+        for name, array in self._arrays().items():
+            array[:] = arrays[name]
+        self.counters = Counters(*arrays["counters"].tolist())
+        self.step_length = StepLength(*arrays["step_length"].tolist())
+        self._seen[:] = arrays["seen"]
+        self._held = None
+        self._recount()
+        self.unit, self._scale, self._g2_first, self._g2_sum, self._tau_sum = arrays["sums"].tolist()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle a run by its `state_dict`, as kernels and views hold on to its memory."""
+        groups = None if self._lengths.size == 1 else self._lengths.tolist()
+        return _unpickle, (self.rule, self.x.copy(), groups, self._backend, self.state_dict())
+
+
+def _unpickle(
+    rule: VSGD, x: Array, groups: list[int] | None, backend: str, state: Mapping[str, NDArray[Any]]
+) -> Run:
+    """The run that was pickled."""
+    run = rule.start(x, groups=groups, backend=backend)
+    run.load_state_dict(state)
+    return run
+
+
+def group_lengths(groups: Sequence[int] | None, d: int) -> Array:
+    """Checked sizes of groups that add up to ``d``."""
+    if groups is None:
+        return np.array([d])
+    sizes = [integer("each of groups", size, minimum=1) for size in groups]
+    if sum(sizes) != d:
+        remedy = "give the number of parameters of each group, in order"
+        raise ValueError(message("groups", f"add up to {d} parameters", sum(sizes), remedy))
+    return np.array(sizes)
+
+
+def average_weight(counters: Counters) -> float:
+    """The weight of the next x in its polynomial-decay average."""
+    return min(1.0, 9 / (counters.n_moves + 9))
+
+
+def first_unit(grad: Array) -> float:
+    """The power of 2 that brings the largest entry of a gradient to about 1; 1 if there is none."""
+    largest = float(np.abs(grad).max(initial=0.0))
+    if not 0 < largest < math.inf:
+        return 1.0
+    most = np.finfo(grad.dtype).maxexp - 2
+    return math.ldexp(1.0, max(-most, min(-math.frexp(largest)[1], most)))

@@ -1,0 +1,117 @@
+"""The default rule: no learning rate, one gradient per step and now and then a second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from .._errors import message
+from .._validation import choice
+
+if TYPE_CHECKING:
+    from .run import Run
+
+WEIGHTINGS = ("dense", "sparse", "orthogonal")
+
+
+@dataclass(frozen=True)
+class VSGD:
+    """Stochastic gradient descent that needs no learning rate.
+
+    It keeps the idea of [1]_: steps follow from the share of signal in the gradient and from curvature by
+    finite differences, and memory from the noise. It measures one curvature, along the step, in the metric of
+    the noise, and that only every ``sqrt(tau)`` steps, so that a step asks for 1.07 gradients on average. The
+    algorithms as published are `PublishedVSGD`.
+
+    Parameters
+    ----------
+    weighting : {"dense", "sparse", "orthogonal"}, default "dense"
+        How a minibatch counts. ``"dense"``: by its mean gradient. ``"sparse"``: likewise, but a parameter
+        whose gradient is 0 keeps all it has, and a step costs no more than the non-zeros: for CSR gradients.
+        ``"orthogonal"``: by the sum of its samples with weights ``1 / sum_k |cos(g_j, g_k)|`` ([1]_,
+        section 3.3), which needs per-sample gradients.
+    average : bool, default False
+        Keep a polynomial-decay average of x beside x, as ``run.x_avg``. Not with ``"sparse"``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is none of these.
+
+    See Also
+    --------
+    PublishedVSGD : vSGD-fd, -l, -g and -b as printed.
+    minimize : the same by a function call.
+
+    Notes
+    -----
+    One step is `refsgd.kernels.vsgd_numpy.step`, an equation a line; its length is set by
+    `refsgd.sgd.length`. docs/departures.md compares it with the published rule.
+
+    References
+    ----------
+    .. [1] Schaul & LeCun, *Adaptive learning rates and parallelization for stochastic, sparse, non-smooth
+       gradients*, arXiv 1301.3764.
+
+    Examples
+    --------
+    A noisy quadratic: the samples are the noise, and the run drives itself.
+
+    >>> import numpy as np, refsgd
+    >>> rng = np.random.default_rng(0)
+    >>> run = refsgd.VSGD().start(np.array([10.0, -10.0]))
+    >>> for _ in range(500):
+    ...     samples = rng.normal(size=(4, 2))
+    ...     run.tell(run.ask() - samples)  # gradients of |x - sample|**2 / 2
+    ...     if run.is_open:  # at another point, on the same samples
+    ...         run.tell(run.ask() - samples)
+    >>> bool(np.abs(run.x).max() < 0.2)
+    True
+    """
+
+    weighting: str = "dense"
+    average: bool = False
+
+    def __post_init__(self) -> None:
+        choice("weighting", self.weighting, WEIGHTINGS)
+        if not isinstance(self.average, bool):
+            raise TypeError(message("average", "be True or False", repr(self.average), "pass average=True"))
+        if self.average and self.weighting == "sparse":
+            remedy = "an average of x would make a step cost as much as a dense one: leave it out"
+            raise ValueError(message("average", "be False with weighting='sparse'", True, remedy))
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """What a run needs beside mean gradients: ``"rows"`` (per-sample gradients), or nothing."""
+        return ("rows",) if self.weighting == "orthogonal" else ()
+
+    def start(
+        self, x0: NDArray[Any], *, groups: Sequence[int] | None = None, backend: str | None = None
+    ) -> Run:
+        """Begin a run at ``x0`` (d,), float32 or float64, which is copied.
+
+        ``groups`` are the numbers of neighbouring parameters that begin together, in order, such as those of
+        the layers of a network; one group by default. A group waits until its gradient is not all zero.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``x0`` has another dtype or shape, or an entry that is not finite; if ``groups`` do not add up
+            to d, or are given with ``weighting="sparse"``, where each parameter begins by itself.
+        BackendError
+            If the backend asked for is not available.
+        """
+        from .run import Run
+        from .sparse import SparseRun
+
+        run = SparseRun if self.weighting == "sparse" else Run
+        return run(self, x0, groups=groups, backend=backend)
+
+    def __call__(self, fun: Any, x0: NDArray[Any], args: tuple[Any, ...] = (), **options: Any) -> Any:
+        """Be the ``method`` of `scipy.optimize.minimize`: see `refsgd.sgd.scipy_door`."""
+        from .scipy_door import solve
+
+        return solve(self, fun, x0, args, **options)
