@@ -26,8 +26,8 @@ BLOCK = 4096
 #: first steps are careful.
 N_START, OVERESTIMATE = 10, 10.0
 
-#: The default rule: standard deviations beyond which a step does not follow an entry; root mean squares beyond
-#: which a whole minibatch counts as that.
+#: The default rule: standard deviations beyond which a step does not follow an entry; root mean squares
+#: beyond which a whole minibatch counts as that.
 LIMIT, GUARD = 3.0, 8.0
 
 #: What ``variant`` of a published step says: how curvature becomes a rate.

@@ -121,8 +121,8 @@ def minimize(
         (gradients of minibatches evaluated, second points included), ``nsamples``, ``rates`` (d,), ``state``
         (plain arrays, for ``np.savez`` and ``resume``), and ``x_avg`` where the rule averages. Where a
         gradient is not finite the run warns, and returns the last good ``x`` with ``success=False``; so does
-        Ctrl-C, without a warning. A run whose result makes no sense, as ``fun`` is a tenth or more above its start or
-        `Run.trouble` says, ends with ``success=False``, status 4 and the reason in ``message``.
+        Ctrl-C, without a warning. Where ``fun`` ends a tenth or more above its start, or `Run.trouble` speaks,
+        status is 4, ``success`` False, and ``message`` says why.
 
     Raises
     ------
