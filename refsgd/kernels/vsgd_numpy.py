@@ -1,4 +1,4 @@
-"""The oracle of the default rule: plain NumPy, one equation a line. Every other backend is compared with this.
+"""The oracle of the default rule: plain NumPy, one equation a line. All else is compared with it.
 
 Per parameter the state holds x, m (``g_avg``), v (``g2_avg``) and tau; D = sqrt(v) is the metric in which
 ``length`` is measured. ``unit`` is a power of 2 that gradients are multiplied by, so that their squares stay

@@ -75,14 +75,12 @@ def searched(s: StepLength, curv: float, bound: float) -> StepLength:
 def settled(s: StepLength) -> StepLength:
     """At the end of the start, where v and so the metric D is over-estimated.
 
-    The start is at a point where a network is often flat. There the quotient is that of a saddle and its bound
-    is safe: a first length by the quotient goes up to ten times too far.
+    The start is at a point where a network is often flat. There the quotient is that of a saddle, and a first
+    length by it goes up to ten times too far; its bound is safe.
     """
     root = math.sqrt(OVERESTIMATE)
     length = root / s.bound if s.bound > 0 else s.length
-    return StepLength(
-        length, s.curv / root, s.curv_sq / OVERESTIMATE, s.bound, s.n_probes, s.slope, s.bend
-    )
+    return StepLength(length, s.curv / root, s.curv_sq / OVERESTIMATE, s.bound, s.n_probes, s.slope, s.bend)
 
 
 def weight(memory: float, n_steps: int) -> float:

@@ -119,10 +119,10 @@ def minimize(
     scipy.optimize.OptimizeResult
         ``x``, ``fun`` (NaN without ``fun``), ``success``, ``status``, ``message``, ``nit`` (steps), ``njev``
         (gradients of minibatches evaluated, second points included), ``nsamples``, ``rates`` (d,), ``state``
-        (plain arrays, for ``np.savez`` and ``resume``), and ``x_avg`` where the rule averages. Where a gradient
-        is not finite the run warns, and returns the last good ``x`` with ``success=False``; so does Ctrl-C,
-        without a warning. A run whose result makes no sense, as ``fun`` is a tenth or more above its start or
-        `Run.trouble` says, ends with ``success=False``, status 4 and the reason in ``message``.
+        (plain arrays, for ``np.savez`` and ``resume``), and ``x_avg`` where the rule averages. Where a
+        gradient is not finite the run warns, and returns the last good ``x`` with ``success=False``; so does
+        Ctrl-C, without a warning. Where ``fun`` ends a tenth or more above its start, or `Run.trouble` speaks,
+        status is 4, ``success`` False, and ``message`` says why.
 
     Raises
     ------
@@ -178,9 +178,9 @@ def minimize(
             status, why = NOT_FINITE, f"{why}; fun is {value} at the last x"
         elif value > before + RISE * abs(before):
             status, why = NO_SENSE, f"{why}, but fun rose from {before:.6g} to {value:.6g}"
-        elif trouble := getattr(run, "trouble", ""):
-            status, why = NO_SENSE, f"{why}, but {trouble}"
-    average = {"x_avg": run.x_avg.copy()} if getattr(run.rule, "average", False) else {}
+        elif isinstance(run, Run) and run.trouble:
+            status, why = NO_SENSE, f"{why}, but {run.trouble}"
+    average = {"x_avg": run.x_avg.copy()} if isinstance(run, Run) and run.rule.average else {}
     return result(
         x=run.x.copy(),
         fun=value,

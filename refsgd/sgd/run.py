@@ -34,6 +34,8 @@ GROWN = 1e12
 
 Array = NDArray[Any]
 
+NONE: Array = np.empty(0, np.int64)
+
 
 class Second(IntEnum):
     """Why a second gradient of a minibatch is due."""
@@ -42,11 +44,16 @@ class Second(IntEnum):
 
 
 class Minibatch(NamedTuple):
-    """What `Run.tell` was given, checked: a mean gradient, and the samples' weights where these differ."""
+    """What `Run.tell` was given, checked.
+
+    The mean gradient: with sparse weighting in the columns where it is not 0, with orthogonal weighting by
+    the samples' weights.
+    """
 
     n_samples: int
     grad: Array
-    weights: Array | None = None
+    columns: Array = NONE
+    weights: Array = NONE
 
 
 class Counters(NamedTuple):
@@ -110,6 +117,7 @@ class Run:
         self._scale = max(1.0, float(np.abs(x0).max()))
         self._g2_first = 0.0  # sum of mean squares at the end of the start
         self._held: tuple[Minibatch, Second] | None = None
+        self._g2_sum = self._tau_sum = 0.0
         self._point = self._kept = self._mean = x0[:0]
         self._prepare()
 
@@ -178,7 +186,7 @@ class Run:
 
     @property
     def trouble(self) -> str:
-        """Why what the run does makes no sense any more, as a sentence; ``""`` if nothing speaks against it."""
+        """Why what the run does makes no sense any more, as a sentence; ``""`` if it does."""
         x, m, v, tau = self.state
         if not tau.any() or not m.any():
             return ""
@@ -206,8 +214,8 @@ class Run:
         ----------
         gradient : array, CSR matrix, Moments or tuple
             The mean gradient (d,), which counts as one sample; per-sample gradients (n, d) with n >= 1, dense
-            or CSR; or `Moments`, or a tuple of its fields, of which the mean square is not used. In float32 or
-            float64 and units of ``loss / x``. Orthogonal weighting needs the samples.
+            or CSR; or `Moments`, or a tuple of its fields; mean squares are not used. In float32 or float64,
+            in units of ``loss / x``. Orthogonal weighting needs the samples.
 
         Raises
         ------
@@ -231,7 +239,7 @@ class Run:
         if other.n_samples != batch.n_samples:
             must, remedy = f"have {batch.n_samples} samples", "evaluate both points on the same minibatch"
             raise ValueError(message("grad at the second point", must, other.n_samples, remedy))
-        self._require_finite("grad at the second point", other.grad)
+        self._require_finite("grad at the second point", other)
         self._learn(batch, second, self._measured(batch.grad, other.grad, second))
         self._held = None
 
@@ -246,10 +254,9 @@ class Run:
         if self.rule.weighting == "orthogonal":
             rows = sample_gradients(name, gradient, self.x)
             weights = orthogonal.weights(rows) if self._held is None else self._held[0].weights
-            assert weights is not None
             with np.errstate(all="ignore"):  # what is not finite is found later
                 mean = weights.astype(rows.dtype) @ rows if len(weights) == len(rows) else rows[0]
-            return Minibatch(len(rows), mean, weights)
+            return Minibatch(len(rows), mean, weights=weights)
         if self._mean.size == 0:
             self._mean = np.empty_like(self.x)
         return Minibatch(*mean_gradient(name, gradient, self.x, self.kernels, self._mean))
@@ -272,7 +279,7 @@ class Run:
 
     def _open(self, batch: Minibatch, second: Second) -> None:
         """Keep the minibatch until its gradient at a second point is there. Nothing else changes."""
-        self._require_finite("grad", batch.grad)
+        self._require_finite("grad", batch)
         if self._point.size == 0:
             self._point, self._kept = np.empty((2, self.x.size), self.x.dtype)
         self._kept[:] = grad = batch.grad
@@ -280,9 +287,7 @@ class Run:
         for begin, end in self._probed(grad, second):
             part = slice(begin, end)
             if second is Second.LANDING:
-                self.kernels.land(
-                    self._buffer, begin, grad[part], self.unit, self.length, self._point[part]
-                )
+                self.kernels.land(self._buffer, begin, grad[part], self.unit, self.length, self._point[part])
             else:
                 size = (self._start_length() if second is Second.START else self.step_length).length
                 self.kernels.probe(self._buffer, begin, size, self._point[part])
@@ -322,12 +327,12 @@ class Run:
     def _learn(self, batch: Minibatch, second: Second, s: StepLength) -> None:
         """Averages and step, with a length ``s``. Nothing changes where the gradient is not finite."""
         if not self._is_whole or self.counters.start_left:
-            self._require_finite("grad", batch.grad)
+            self._require_finite("grad", batch)
             self._begin(batch, second, s)
             return
         s, share = length.capped(s), average_weight(self.counters)
         if not self._advance(batch.grad, self.unit, self._g2_sum, s.length, share):
-            raise self._error("grad", batch.grad)
+            raise self._not_finite("grad", batch)
         self._g2_sum, self._tau_sum = self._sums[-1].tolist()
         self.step_length = s
         self._count(batch, second, 1, 0)
@@ -345,14 +350,15 @@ class Run:
             c.n_moves + moves,
         )
 
-    def _require_finite(self, name: str, grad: Array) -> None:
+    def _require_finite(self, name: str, batch: Minibatch) -> None:
+        grad = batch.grad
         sums = self._energy[: n_blocks(grad.size) + 1]
         self.kernels.check(grad, self.unit or first_unit(grad), sums)
         if not math.isfinite(sums[-1, 0]):
-            raise self._error(name, grad)
+            raise self._not_finite(name, batch)
 
-    def _error(self, name: str, grad: Array) -> FloatingPointError:
-        return FloatingPointError(not_finite(name, grad, self.n_steps))
+    def _not_finite(self, name: str, batch: Minibatch) -> FloatingPointError:
+        return FloatingPointError(not_finite(name, batch.grad, self.n_steps))
 
     # -- groups that begin: rare, in plain NumPy
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import message
@@ -46,7 +45,8 @@ def solve(
 ) -> OptimizeResult:
     """What SciPy calls. ``args`` are cut into minibatches; ``options`` are those of `refsgd.minimize`.
 
-    ``jac(x, *batch)`` returns what ``grad`` returns there, usually the gradient (d,) of the minibatch. With ``jac=True``, ``fun(x, *batch)`` returns loss and gradient.
+    ``jac(x, *batch)`` returns what ``grad`` returns there, usually the gradient (d,) of the minibatch. With
+    ``jac=True``, ``fun(x, *batch)`` returns loss and gradient.
 
     Raises
     ------
@@ -90,4 +90,3 @@ def solve(
         remedy = "pass jac=gradient, or jac=True with a function that returns loss and gradient"
         raise ValueError(message("jac", "be True or a callable", repr(jac), remedy))
     return minimize(grad, x0, args, fun=loss, method=rule, callback=callback, **options)
-
