@@ -49,7 +49,9 @@ class PublishedRun:
     state : PublishedState
         Parameters and averages, views likewise.
     n_steps, n_samples, n_gradients : int
-        Minibatches, samples, and gradients of minibatches learnt from so far; not those of an open one.
+        Minibatches and samples learnt from so far; gradients of minibatches, those at probes included.
+    batch_size : int
+        Samples of the latest minibatch, 1 before the first.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class PublishedRun:
         self.state.x[:] = x0
         self.n_steps = 0
         self.n_samples = 0
-        self.n_gradients = 0
+        self._n_gradients = 0
         self.batch_size = 1
         self._open: Any = None  # a checked minibatch that waits for its gradient at the probe
         self._prepare()
@@ -105,6 +107,10 @@ class PublishedRun:
     def is_open(self) -> bool:
         """Whether the gradient of the same minibatch at another point is due."""
         return self._open is not None
+
+    @property
+    def n_gradients(self) -> int:
+        return self._n_gradients + self.is_open
 
     def ask(self) -> Array:
         """The point (d,) at which `tell` wants a gradient, valid until then. Asking again gives the same."""
@@ -153,7 +159,7 @@ class PublishedRun:
         self._open = None
         self.n_steps += 1
         self.n_samples += n_samples
-        self.n_gradients += 1 if probe is None else 2
+        self._n_gradients += 1 if probe is None else 2
         self.batch_size = n_samples
 
     def _probe_point(self) -> Array:
@@ -288,7 +294,7 @@ class PublishedRun:
         return {
             "version": np.array(CHECKPOINT_VERSION),
             **self._rule_entries(),
-            "counters": np.array([self.n_steps, self.n_samples, self.n_gradients, self.batch_size]),
+            "counters": np.array([self.n_steps, self.n_samples, self._n_gradients, self.batch_size]),
             **{name: array.copy() for name, array in self._arrays().items()},
         }
 
@@ -314,10 +320,10 @@ class PublishedRun:
             If it is of another version, rule, dtype or number of parameters, or incomplete; the run is then
             as it was.
         """
-        arrays = _checkpoint.load(state, self.state_dict(), self._rule_entries())
+        arrays = _checkpoint.load(state, self.state_dict(), ("version", *self._rule_entries()))
         for name, array in self._arrays().items():
             array[:] = arrays[name]
-        self.n_steps, self.n_samples, self.n_gradients, self.batch_size = map(int, arrays["counters"])
+        self.n_steps, self.n_samples, self._n_gradients, self.batch_size = map(int, arrays["counters"])
         self._open = None
 
     def __reduce__(self) -> tuple[Any, ...]:
