@@ -10,6 +10,7 @@ from ..models.problems import Problem
 from ..sgd import VSGD
 from ..sgd.averages import N_START
 from .claims import Claim, Verdict
+from .driving import take_step
 
 NOISE, START, GOAL = 10.0, 20.0, 1.0
 RATIO = (NOISE / GOAL) ** 2  # sigma^2 / g^2 where the goal is reached
@@ -21,8 +22,7 @@ def steps_to_goal(n: int, seed: int, most: int) -> int:
     problem = Problem("quadratic", noise=NOISE, dim=20)
     run = VSGD().start(np.full(20, START))
     while run.n_steps < most and np.sqrt(np.mean(run.x**2)) > GOAL:
-        samples = problem.sample(n, rng)
-        run.tell([problem.grad(point, samples) for point in run.ask()])
+        take_step(run, problem.grad, problem.sample(n, rng))
     return run.n_steps - N_START
 
 
