@@ -46,8 +46,8 @@ CLAIM = Claim(
     "Directions of minibatch gradients become more uniform over training: kappa falls, in a shallow network "
     "and in a deep one.",
     f"One and three hidden layers of 100 ReLU units (FNN, DFNN), SGD at rate {RATE:g} and the default rule "
-    f"with minibatches of {BATCH_SIZE}. Before the first epoch and after each, kappa (Banerjee) of gradients at "
-    "the parameters of that moment, of random minibatches drawn with replacement. To be lower at the end "
+    f"with minibatches of {BATCH_SIZE}. Before the first epoch and after each, kappa (Banerjee) of gradients "
+    "at the parameters of that moment, of random minibatches drawn with replacement. To be lower at the end "
     f"than at the start in every run, with a rank correlation with the epoch (trend) below {TREND}.",
     measure,
     verdict,
