@@ -1,4 +1,4 @@
-"""The default rule in Numba: the equations of `vsgd_numpy`, one parameter at a time, compiled on first use."""
+"""The default rule in Numba: the equations of `vsgd_numpy`, a parameter at a time, compiled on first use."""
 
 from __future__ import annotations
 
