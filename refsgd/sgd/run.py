@@ -21,8 +21,8 @@ from ..kernels.vsgd_numpy import guarded
 from . import length, orthogonal
 from .length import StepLength
 from .moments import mean_gradient, not_finite, sample_gradients
+from .rule import Rule
 from .state import State, allocate, start_point
-from .vsgd import VSGD
 
 CHECKPOINT_VERSION = 3
 
@@ -96,7 +96,7 @@ class Run:
     """
 
     def __init__(
-        self, rule: VSGD, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
+        self, rule: Rule, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
     ) -> None:
         x0 = start_point(x0)
         d, dtype = x0.size, x0.dtype
@@ -523,14 +523,19 @@ class Run:
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle a run by its `state_dict`, as kernels and views hold on to its memory."""
         groups = None if self._lengths.size == 1 else self._lengths.tolist()
-        return _unpickle, (self.rule, self.x.copy(), groups, self._backend, self.state_dict())
+        return _unpickle, (type(self), self.rule, self.x.copy(), groups, self._backend, self.state_dict())
 
 
 def _unpickle(
-    rule: VSGD, x: Array, groups: list[int] | None, backend: str, state: Mapping[str, NDArray[Any]]
+    run_type: type[Run],
+    rule: Rule,
+    x: Array,
+    groups: list[int] | None,
+    backend: str,
+    state: Mapping[str, NDArray[Any]],
 ) -> Run:
     """The run that was pickled."""
-    run = rule.start(x, groups=groups, backend=backend)
+    run = run_type(rule, x, groups=groups, backend=backend)
     run.load_state_dict(state)
     return run
 
