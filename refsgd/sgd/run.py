@@ -16,7 +16,7 @@ from .. import _checkpoint, kernels
 from .._config import backend_name
 from .._errors import message
 from .._validation import integer
-from ..kernels.contract import N_START, OVERESTIMATE, n_blocks
+from ..kernels.contract import LIMIT, N_START, OVERESTIMATE, n_blocks
 from ..kernels.vsgd_numpy import guarded
 from . import length, orthogonal
 from .length import StepLength
@@ -195,8 +195,7 @@ class Run:
             return f"gradients have grown {math.sqrt(g2_sum / self._g2_first):.1g}-fold since the start"
         if self.step_length.curv_sq == 0 and self.length >= length.LONGEST * self.scale:
             return f"no curvature was seen up to steps of length {self.length:.3g}; the loss may be unbounded"
-        typical = self.x.dtype.type(self.length) * np.abs(m) / np.sqrt(np.where(v > 0, v, 1))
-        if (x + typical == x).all():
+        if (x + x.dtype.type(LIMIT * self.length) == x).all():  # the longest step there is
             return "steps vanish by rounding: x is too large for them in its dtype"
         return ""
 
