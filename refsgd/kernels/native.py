@@ -9,10 +9,10 @@ import numpy as np
 
 from .._errors import BackendError
 from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
-from . import contract, vsgd_numpy
-from .contract import Array, Kernels
+from . import contract
+from .contract import Advance, Array, Kernels
 
-_ABI_VERSION = 6
+_ABI_VERSION = 7
 
 if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
     _ABI_VERSION,
@@ -66,6 +66,84 @@ def _are_fit(status: int) -> bool:
     if status != lib.REFSGD_UNFIT:
         _check(status)
     return status == _OK
+
+
+# The default rule
+
+_CHECK, _PROBE, _LAND, _SECANT, _STEP, _ADVANCE, _TWIN = (
+    _functions(f"vsgd_{stem}") for stem in ("check", "probe", "land", "secant", "step", "advance", "twin")
+)
+
+
+def check(grad: Array, unit: float, sums: Array) -> None:
+    ctype, function = _CHECK[grad.dtype]
+    out = _buffer(_DOUBLES, sums, True)
+    _check(function(_buffer(ctype, grad), grad.size, unit, out, _threads))
+
+
+def probe(state: Array, begin: int, length: float, point: Array) -> None:
+    ctype, function = _PROBE[state.dtype]
+    out = _buffer(ctype, point, True)
+    _check(function(_buffer(ctype, state), state.shape[1], begin, point.size, length, out, _threads))
+
+
+def land(state: Array, begin: int, grad: Array, unit: float, length: float, point: Array) -> None:
+    ctype, function = _LAND[state.dtype]
+    where = _buffer(ctype, state), state.shape[1], begin, grad.size
+    out = _buffer(ctype, point, True)
+    _check(function(*where, _buffer(ctype, grad), unit, length, out, _threads))
+
+
+def secant(
+    state: Array, begin: int, point: Array, grad: Array, point_grad: Array, unit: float, sums: Array
+) -> None:
+    ctype, function = _SECANT[state.dtype]
+    where = _buffer(ctype, state), state.shape[1], begin, grad.size
+    inputs = [_buffer(ctype, array) for array in (point, grad, point_grad)]
+    _check(function(*where, *inputs, unit, _buffer(_DOUBLES, sums, True), _threads))
+
+
+def step(
+    state: Array, begin: int, grad: Array, factor: float, length: float, weight: float, sums: Array
+) -> None:
+    ctype, function = _STEP[state.dtype]
+    where = _buffer(ctype, state, True), state.shape[1], len(state) > 4, begin, grad.size
+    out = _buffer(_DOUBLES, sums, True)
+    _check(function(*where, _buffer(ctype, grad), factor, length, weight, out, _threads))
+
+
+def bind_advance(state: Array, energy: Array, sums: Array) -> Advance:
+    ctype, function = _ADVANCE[state.dtype]
+    rows, out_energy, out = (
+        _buffer(ctype, state, True),
+        _buffer(_DOUBLES, energy, True),
+        _buffer(_DOUBLES, sums, True),
+    )
+    latest: Array | None = None
+    at: Any = None
+    run: Any = None
+
+    def advance(grad: Array, unit: float, g2_sum: float, length: float, weight: float) -> bool:
+        nonlocal latest, at, run
+        if grad is not latest:
+            latest, at = grad, _buffer(ctype, grad)
+            if run is None:
+                kind = f"refsgd_vsgd_run_{'f32' if ctype is _FLOATS else 'f64'} *"
+                run = ffi.new(kind, (rows, state.shape[1], grad.size, len(state) > 4, out_energy, out))
+        status = function(run, at, unit, g2_sum, length, weight, _threads)
+        return status == _OK or _are_fit(status)
+
+    return advance
+
+
+def twin(state: Array, grad: Array) -> None:
+    """The memory roof of `step`: the same streams, trivial arithmetic."""
+    ctype, function = _TWIN[state.dtype]
+    rows = _buffer(ctype, state, True)
+    _check(function(rows, state.shape[1], grad.size, _buffer(ctype, grad), _threads))
+
+
+# Moments, the published rules
 
 
 def moments(rows: Array, mean: Array, mean_sq: Array | None) -> bool:
@@ -232,12 +310,12 @@ _DESCRIPTION = f"{_INSTRUCTIONS}, {'OpenMP' if lib.refsgd_has_openmp() else 'no 
 
 KERNELS = Kernels(
     _DESCRIPTION,
-    vsgd_numpy.check,
-    vsgd_numpy.probe,
-    vsgd_numpy.land,
-    vsgd_numpy.secant,
-    vsgd_numpy.step,
-    vsgd_numpy.bind_advance(vsgd_numpy.check, vsgd_numpy.step),
+    check,
+    probe,
+    land,
+    secant,
+    step,
+    bind_advance,
     moments,
     collect,
     add,
