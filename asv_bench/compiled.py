@@ -48,7 +48,7 @@ def regression(d: int) -> tuple[Any, Any]:
 def steps_of(gradient: Any, d: int, steps: int) -> Callable[[], None]:
     """What does so many steps more of a run of `refsgd.minimize`."""
     job = Job(
-        gradient, np.zeros(d), regression(d), "vsgd-fd", 1, None, None, None, None, None, None, 0, None,
+        gradient, np.zeros(d), regression(d), "vsgd", 1, None, None, None, None, None, None, None, 0, None,
         is_endless=True, keeps_gradients=False,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* CFFI BEGIN */
-#define REFSGD_ABI_VERSION 7
+#define REFSGD_ABI_VERSION 6
 #define REFSGD_OK 0
 #define REFSGD_NO_MEMORY 1
 #define REFSGD_LANES 16   /* partial sums a block */
@@ -31,59 +31,42 @@ int refsgd_has_openmp(void);
 int refsgd_threads(int most);      /* how many threads a kernel may use that is given `most` */
 void refsgd_allow_threads(int n);  /* raise OpenMP's number for this thread to n where it is lower */
 
-/* The default rule. `state` holds rows of `width` numbers each: x, m, v, tau and, where `average` is not 0, the
- * average of x; a kernel works on its d columns from `begin` on. `sums` are those of kernels/contract.py. */
-
-/* sum of (unit grad)^2 */
+/* The default rule: see kernels/contract.py. `state` holds rows x, m, v, tau, and x_avg where has_average, of
+ * `width` numbers each, of which those from `begin` on are meant. */
 int refsgd_vsgd_check_f32(const float *grad, size_t d, double unit, double *sums, int threads);
-int refsgd_vsgd_check_f64(const double *grad, size_t d, double unit, double *sums, int threads);
-
-/* the point x - length m / sqrt(v) */
 int refsgd_vsgd_probe_f32(float *state, size_t width, size_t begin, size_t d, double length, float *point,
                           int threads);
-int refsgd_vsgd_probe_f64(double *state, size_t width, size_t begin, size_t d, double length, double *point,
-                          int threads);
-
-/* the point to which the averages as they are would step along `grad` */
 int refsgd_vsgd_land_f32(float *state, size_t width, size_t begin, size_t d, const float *grad, double unit,
                          double length, float *point, int threads);
+int refsgd_vsgd_secant_f32(float *state, size_t width, size_t begin, size_t d, float *point,
+                           const float *grad, const float *point_grad, double unit, double *sums,
+                           int threads);
+int refsgd_vsgd_step_f32(float *state, size_t width, int has_average, size_t begin, size_t d,
+                         const float *grad, double factor, double length, double weight, double *sums,
+                         int threads);
+/* check, guard and step of the whole state; REFSGD_UNFIT, and nothing changed, where grad is not finite */
+int refsgd_vsgd_advance_f32(float *state, size_t width, int has_average, size_t d, const float *grad,
+                            double unit, double g2_sum, double length, double weight, double *energy,
+                            double *sums, int threads);
+/* the roof: in place, as many streams as a step (1 read, 4 updates), trivial arithmetic */
+int refsgd_vsgd_twin_f32(float *state, size_t width, size_t d, const float *grad, int threads);
+
+int refsgd_vsgd_check_f64(const double *grad, size_t d, double unit, double *sums, int threads);
+int refsgd_vsgd_probe_f64(double *state, size_t width, size_t begin, size_t d, double length, double *point,
+                          int threads);
 int refsgd_vsgd_land_f64(double *state, size_t width, size_t begin, size_t d, const double *grad, double unit,
                          double length, double *point, int threads);
-
-/* four sums about the gradients of one minibatch at x and at `point` */
-int refsgd_vsgd_secant_f32(float *state, size_t width, size_t begin, size_t d, float *point, const float *grad,
-                           const float *point_grad, double unit, double *sums, int threads);
 int refsgd_vsgd_secant_f64(double *state, size_t width, size_t begin, size_t d, double *point,
                            const double *grad, const double *point_grad, double unit, double *sums,
                            int threads);
-
-/* one step along factor grad; sums of v and tau */
-int refsgd_vsgd_step_f32(float *state, size_t width, int average, size_t begin, size_t d, const float *grad,
-                         double factor, double length, double weight, double *sums, int threads);
-int refsgd_vsgd_step_f64(double *state, size_t width, int average, size_t begin, size_t d, const double *grad,
-                         double factor, double length, double weight, double *sums, int threads);
-
-/* check, guard and step of a whole state, whose addresses are written down once; REFSGD_UNFIT where grad is not
- * fit: then only `energy` has changed */
-typedef struct {
-    float *state;
-    size_t width, d;
-    int average;
-    double *energy, *sums;
-} refsgd_vsgd_run_f32;
-typedef struct {
-    double *state;
-    size_t width, d;
-    int average;
-    double *energy, *sums;
-} refsgd_vsgd_run_f64;
-int refsgd_vsgd_advance_f32(const refsgd_vsgd_run_f32 *run, const float *grad, double unit, double g2_sum,
-                            double length, double weight, int threads);
-int refsgd_vsgd_advance_f64(const refsgd_vsgd_run_f64 *run, const double *grad, double unit, double g2_sum,
-                            double length, double weight, int threads);
-
-/* the memory roof of a step: the same streams, trivial arithmetic */
-int refsgd_vsgd_twin_f32(float *state, size_t width, size_t d, const float *grad, int threads);
+int refsgd_vsgd_step_f64(double *state, size_t width, int has_average, size_t begin, size_t d,
+                         const double *grad, double factor, double length, double weight, double *sums,
+                         int threads);
+/* check, guard and step of the whole state; REFSGD_UNFIT, and nothing changed, where grad is not finite */
+int refsgd_vsgd_advance_f64(double *state, size_t width, int has_average, size_t d, const double *grad,
+                            double unit, double g2_sum, double length, double weight, double *energy,
+                            double *sums, int threads);
+/* the roof: in place, as many streams as a step (1 read, 4 updates), trivial arithmetic */
 int refsgd_vsgd_twin_f64(double *state, size_t width, size_t d, const double *grad, int threads);
 
 /* mean and mean square, unless that is NULL, of each column of rows (n, d); REFSGD_UNFIT where one of them, or

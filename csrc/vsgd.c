@@ -2,8 +2,8 @@
  *
  *   outlier   (g - m)^2 > 4 |v - m^2|:   tau += 1
  *   averages  m += (g - m) / tau,   v += (g^2 - v) / tau
- *   step      x -= length |m| / v g,   g within m +- 3 sqrt|v - m^2|
- *   memory    tau = (1 - m^2 / v) tau + 1
+ *   share     rho = min(m^2 / v, 1),   tau = (1 - rho) tau + 1
+ *   step      x -= S |m| / v * (g within m +- 3 sqrt|v - m^2|)
  */
 #include <math.h>
 

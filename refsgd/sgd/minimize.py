@@ -121,8 +121,8 @@ def minimize(
         (gradients of minibatches evaluated, second points included), ``nsamples``, ``rates`` (d,), ``state``
         (plain arrays, for ``np.savez`` and ``resume``), and ``x_avg`` where the rule averages. Where a
         gradient is not finite the run warns, and returns the last good ``x`` with ``success=False``; so does
-        Ctrl-C, without a warning. Where ``fun`` ends a tenth or more above its start, or `Run.trouble` speaks,
-        status is 4, ``success`` False, and ``message`` says why.
+        Ctrl-C, without a warning. Where ``fun`` ends a tenth or more above its start, or `Run.trouble`
+        speaks, status is 4, ``success`` False, and ``message`` says why.
 
     Raises
     ------
@@ -298,14 +298,14 @@ class Job:
         self.mean_grad: NDArray[Any] | None = None
         self._keeps_gradients = keeps_gradients
         self._grad = grad
-        self._leap: Callable[[Minibatches, float], int] | None = None
+        self._loop: Callable[[Minibatches, float], int] | None = None
         if "numba" in sys.modules:  # else grad cannot be compiled by it
             from . import compiled
 
             if compiled.is_for_one_sample(grad, len(arrays)):
                 kernel = compiled.SampleGradient(grad, self.run.x, arrays)
                 self._grad = kernel.rows
-                self._leap = None if keeps_gradients else kernel.leap_of(self.run)
+                self._loop = None if keeps_gradients else kernel.loop_for(self.run)
         if resume is not None:
             self.batches.load_state_dict(resume)
             self.run.load_state_dict(resume)
@@ -313,9 +313,9 @@ class Job:
     def step(self, most: float) -> int:
         """Do a step, or several, at most ``most``, if they need no Python; return how many."""
         done = 0
-        if self._leap is not None:
+        if self._loop is not None:
             with self.interrupts:
-                done = self._leap(self.batches, min(most, self.total - self.run.n_steps))
+                done = self._loop(self.batches, min(most, self.total - self.run.n_steps))
         if done:
             return done
         batch = self.batches.at(self.run.n_steps)
