@@ -101,10 +101,14 @@ def followed(s: StepLength, curv: float, share: float, limit: float) -> StepLeng
     return StepLength(length, mean, mean_sq, s.bound, s.n_probes, s.slope, s.bend)
 
 
-def landed(s: StepLength, slope: float, bend: float, share: float) -> StepLength:
-    """After a look at where the minibatch's own step lands; the first counts as it is."""
-    if not (math.isfinite(slope + bend) and slope > 0):
+def landed(s: StepLength, descent: float, along: float, share: float) -> StepLength:
+    """After a look at where the minibatch's own step d lands; the first counts as it is.
+
+    ``descent`` is ``g . d`` and ``along`` is ``c . d``, c being the change of the gradient along d.
+    """
+    if not (s.length > 0 and descent > 0):
         return s
+    slope, bend = descent / s.length, along / s.length / s.length
     share = share if s.slope > 0 else 1.0
     slope, bend = s.slope + share * (slope - s.slope), s.bend + share * (bend - s.bend)
     return StepLength(s.length, s.curv, s.curv_sq, s.bound, s.n_probes, slope, bend)

@@ -23,8 +23,8 @@ from . import length
 from .csr import checked_csr
 from .length import StepLength
 from .moments import mean_gradient, not_finite
+from .rule import Rule
 from .run import Minibatch, Run, Second, first_unit
-from .vsgd import VSGD
 
 Array = NDArray[Any]
 
@@ -36,7 +36,7 @@ class SparseRun(Run):
     """
 
     def __init__(
-        self, rule: VSGD, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
+        self, rule: Rule, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
     ) -> None:
         if groups is not None:
             remedy = "each parameter begins at its first touch: leave them out"
@@ -88,7 +88,7 @@ class SparseRun(Run):
     def _open(self, batch: Minibatch, second: Second) -> None:
         self._require_finite("grad", batch)
         columns, g = batch.columns, self.x.dtype.type(self.unit) * batch.grad
-        x, m, v, tau = np.take(self._buffer, columns, axis=1)
+        x, m, v, tau = np.take(self.buffer, columns, axis=1)
         moves = (tau > 0) & (v > 0)
         safe = np.where(moves, v, 1)
         if second is Second.START:
@@ -107,7 +107,7 @@ class SparseRun(Run):
         columns = self._held[0].columns
         moved = (self.tau[columns] > 0) & (self.state.g2_avg[columns] > 0)
         columns = columns[moved]
-        rows, point = np.take(self._buffer, columns, axis=1), self._point[columns]
+        rows, point = np.take(self.buffer, columns, axis=1), self._point[columns]
         sums = np.zeros((n_blocks(columns.size) + 1, 4))
         if columns.size:
             self.kernels.secant(rows, 0, point, grad[moved], other[moved], self.unit, sums)
@@ -148,7 +148,7 @@ class SparseRun(Run):
         return length.settled(s)
 
     def _step_at(self, columns: Array, g: Array, grad: Array, s: StepLength) -> None:
-        rows = np.take(self._buffer, columns, axis=1)
+        rows = np.take(self.buffer, columns, axis=1)
         _, m, v, tau = rows
         is_new = tau == 0
         sums = np.zeros((n_blocks(columns.size) + 1, 2))
@@ -160,7 +160,7 @@ class SparseRun(Run):
         factor = guarded(self.unit, float(energy[-1, 0]), g2_sum)
         self.kernels.step(rows, 0, grad, factor, s.length, 0.0, sums)
         tau[is_new] = N_START
-        self._buffer[:, columns] = rows
+        self.buffer[:, columns] = rows
         self._memory_touched = float(tau.mean(dtype=np.float64))
 
     def close(self) -> None:
