@@ -376,8 +376,16 @@ GOOD = np.ones((2, 3))
 @pytest.mark.parametrize(
     ("gradient", "error", "match"),
     [
-        ([], ValueError, r"grad must have shape \(3,\), got \(0,\); pass the mean gradient \(d,\) or one row"),
-        ([GOOD, GOOD], ValueError, r"grad must have shape \(n, 3\), got \(2, 2, 3\); pass one row per sample"),
+        (
+            [],
+            ValueError,
+            r"grad must have shape \(3,\), got \(0,\); pass the mean gradient \(d,\) or one row",
+        ),
+        (
+            [GOOD, GOOD],
+            ValueError,
+            r"grad must have shape \(n, 3\), got \(2, 2, 3\); pass one row per sample",
+        ),
         (GOOD[:, :2], ValueError, r"grad must have shape \(n, 3\), got \(2, 2\); pass one row per sample"),
         (GOOD[0, :2], ValueError, r"grad must have shape \(3,\), got \(2,\)"),
         (GOOD[:0], ValueError, "grad must have at least one row"),
