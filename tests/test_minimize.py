@@ -133,7 +133,7 @@ def test_mean_is_all_that_the_default_rule_needs(regression):
     for res, n_samples in ((moments, 2000), (mean, 200)):
         np.testing.assert_array_equal(res.x, full.x)
         assert (res.njev, res.nsamples) == (full.njev, n_samples)
-    with pytest.raises(ValueError, match="mean_sq .*must be given for n_samples > 1, got None"):
+    with pytest.raises(ValueError, match=r"mean_sq .*must be given for n_samples > 1, got None"):
         minimize(without_squares, model.init(), (X, y), method="vsgd-fd", **options)
 
 
