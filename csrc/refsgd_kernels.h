@@ -1,7 +1,7 @@
 /* The whole C interface of refsgd. build_cffi.py reads what stands between the two CFFI marks.
  *
  * Every kernel comes as _f32 and _f64, checks nothing, and returns REFSGD_OK or a status code.
- * `state` holds six rows of `width` >= d numbers each: x, g_avg, g2_avg, h_avg, h2_avg, tau.
+ * `state` of a published rule holds six rows of `width` >= d numbers each: x, g_avg, g2_avg, h_avg, h2_avg, tau.
  */
 #ifndef REFSGD_KERNELS_H
 #define REFSGD_KERNELS_H
@@ -10,15 +10,13 @@
 #include <stdint.h>
 
 /* CFFI BEGIN */
-#define REFSGD_ABI_VERSION 5
+#define REFSGD_ABI_VERSION 6
 #define REFSGD_OK 0
 #define REFSGD_NO_MEMORY 1
 #define REFSGD_LANES 16   /* partial sums a block */
 #define REFSGD_BLOCK 4096 /* columns a block: spans are cut between blocks */
-#define REFSGD_SUMS 3     /* sums a block: |delta|^2, |grad - probe_grad|^2, tau */
-#define REFSGD_DEFAULT 0  /* variants of a step: see kernels/contract.py */
-#define REFSGD_FAITHFUL_FD 1
-#define REFSGD_FAITHFUL_BBPROP 2
+#define REFSGD_FD 0       /* variants of a published step: see kernels/contract.py */
+#define REFSGD_BBPROP 1
 
 #define REFSGD_ENTRY_BEYOND 1 /* flags of rows */
 #define REFSGD_INDEX_OUTSIDE 2
@@ -44,25 +42,32 @@ int refsgd_curvature_f32(const float *rows, const float *probe_rows, const float
 int refsgd_curvature_f64(const double *rows, const double *probe_rows, const double *x, const double *point,
                          size_t n, size_t d, double *mean, double *mean_sq, int threads);
 
-/* the probe point x - scale * g_avg */
-int refsgd_probe_f32(float *state, size_t width, size_t d, double scale, float *point, int threads);
-int refsgd_probe_f64(double *state, size_t width, size_t d, double scale, double *point, int threads);
+/* the published probe point x + g_avg */
+int refsgd_published_probe_f32(float *state, size_t width, size_t d, float *point, int threads);
+int refsgd_published_probe_f64(double *state, size_t width, size_t d, double *point, int threads);
 
-/* one vSGD step along `move` from the moments of a minibatch of n samples */
-int refsgd_step_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,
-                    const float *curv, const float *curv_sq, const float *move, double n, double limit_grad,
-                    double limit_curv, double scale, int variant, int threads);
-int refsgd_step_f64(double *state, size_t width, size_t d, const double *grad, const double *grad_sq,
-                    const double *curv, const double *curv_sq, const double *move, double n, double limit_grad,
-                    double limit_curv, double scale, int variant, int threads);
+/* one published step along `move` from the moments of a minibatch of n samples */
+int refsgd_published_step_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,
+                              const float *curv, const float *curv_sq, const float *move, double n,
+                              double limit, int variant, int threads);
+int refsgd_published_step_f64(double *state, size_t width, size_t d, const double *grad, const double *grad_sq,
+                              const double *curv, const double *curv_sq, const double *move, double n,
+                              double limit, int variant, int threads);
+
+/* the same with the curvature by finite differences; grad_sq == NULL: grad * grad, a single sample */
+int refsgd_published_step_fd_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,
+                                 const float *probe_grad, double n, double limit, int threads);
+int refsgd_published_step_fd_f64(double *state, size_t width, size_t d, const double *grad,
+                                 const double *grad_sq, const double *probe_grad, double n, double limit,
+                                 int threads);
 
 /* the same for the k parameters at `columns`, of which each has a number of samples of its own */
-int refsgd_step_at_f32(float *state, size_t width, const int64_t *columns, const int64_t *count, size_t k,
-                       const float *grad, const float *grad_sq, const float *curv, const float *curv_sq,
-                       double limit_grad, double limit_curv, double scale, int variant);
-int refsgd_step_at_f64(double *state, size_t width, const int64_t *columns, const int64_t *count, size_t k,
-                       const double *grad, const double *grad_sq, const double *curv, const double *curv_sq,
-                       double limit_grad, double limit_curv, double scale, int variant);
+int refsgd_published_step_at_f32(float *state, size_t width, const int64_t *columns, const int64_t *count,
+                                 size_t k, const float *grad, const float *grad_sq, const float *curv,
+                                 const float *curv_sq, double limit, int variant);
+int refsgd_published_step_at_f64(double *state, size_t width, const int64_t *columns, const int64_t *count,
+                                 size_t k, const double *grad, const double *grad_sq, const double *curv,
+                                 const double *curv_sq, double limit, int variant);
 
 /* sum the nnz entries of sparse rows by column; returns the number of columns; `slots` as in contract.py */
 size_t refsgd_collect_f32(const int64_t *indices, const float *data, size_t nnz, int32_t *slots,
@@ -70,18 +75,11 @@ size_t refsgd_collect_f32(const int64_t *indices, const float *data, size_t nnz,
 size_t refsgd_collect_f64(const int64_t *indices, const double *data, size_t nnz, int32_t *slots,
                           int64_t *columns, int64_t *count, double *total, double *total_sq);
 
-/* add entries to `total` in the columns that were collected */
-int refsgd_add_f32(const int64_t *indices, const float *data, size_t nnz, const int32_t *slots, float *total);
+/* add entries to `total` in those of the k columns that were collected */
+int refsgd_add_f32(const int64_t *indices, const float *data, size_t nnz, const int32_t *slots,
+                   const int64_t *columns, size_t k, float *total);
 int refsgd_add_f64(const int64_t *indices, const double *data, size_t nnz, const int32_t *slots,
-                   double *total);
-
-/* the same with the curvature by finite differences; grad_sq == NULL: grad * grad, a single sample */
-int refsgd_step_fd_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,
-                       const float *probe_grad, double n, double limit_grad, double limit_curv, double scale,
-                       int faithful, double *sums, int threads);
-int refsgd_step_fd_f64(double *state, size_t width, size_t d, const double *grad, const double *grad_sq,
-                       const double *probe_grad, double n, double limit_grad, double limit_curv, double scale,
-                       int faithful, double *sums, int threads);
+                   const int64_t *columns, size_t k, double *total);
 
 /* vSGD of a linear model over rows that are dense (indptr NULL) or CSR, of which `narrow` or `wide` are the
  * column indices; records of 8 numbers a parameter, the intercept last; the rest: see kernels/contract.py */
@@ -114,12 +112,6 @@ int refsgd_directions_f64(const double *rows, size_t n, size_t d, const double *
                           double least, double most, int is_unit, size_t chunk, size_t first,
                           const double *reference, size_t k, double *sums, double *weight, double *weight2,
                           double *spread);
-
-/* the roof: in place, as many streams as step_fd online (2 reads, 6 updates), trivial arithmetic */
-int refsgd_twin_f32(float *state, size_t width, size_t d, const float *grad, const float *probe_grad,
-                    int threads);
-int refsgd_twin_f64(double *state, size_t width, size_t d, const double *grad, const double *probe_grad,
-                    int threads);
 /* CFFI END */
 
 #endif

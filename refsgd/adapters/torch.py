@@ -95,15 +95,15 @@ def watch(
 class VSGD(torch.optim.Optimizer):
     """`refsgd.VSGD` as an optimiser of PyTorch: no learning rate.
 
-    A step evaluates the closure at two points, the parameters and a probe near them, on the same minibatch,
-    which counts as one sample.
+    A step evaluates the closure at the parameters and, on one step in fifteen or so, once more at a second
+    point, on the same minibatch. A tensor takes part from its first gradient that is not all zero.
 
     Parameters
     ----------
     params : iterable of torch.nn.Parameter
         All float32 or all float64, on the CPU.
     rule : refsgd.VSGD, optional
-        ``refsgd.VSGD()`` by default. It has to weigh densely and find its curvature by finite differences.
+        ``refsgd.VSGD()`` by default. It has to weigh densely.
     backend : str, optional
         ``"c"``, ``"numba"``, ``"numpy"`` or ``"auto"``.
 
@@ -125,8 +125,8 @@ class VSGD(torch.optim.Optimizer):
 
     def __init__(self, params: Iterable[Any], rule: sgd.VSGD | None = None, backend: str | None = None):
         rule = sgd.VSGD() if rule is None else rule
-        if rule.curvature != "fd" or rule.weighting != "dense" or rule.sharing == "blocks":
-            must, remedy = "use curvature='fd', weighting='dense' and no blocks", "pass refsgd.VSGD()"
+        if not isinstance(rule, sgd.VSGD) or rule.weighting != "dense":
+            must, remedy = "be a refsgd.VSGD with weighting='dense'", "pass refsgd.VSGD()"
             raise ValueError(message("rule", must, rule, remedy))
         super().__init__(params, {})
         parameters = self._parameters()
@@ -135,7 +135,9 @@ class VSGD(torch.optim.Optimizer):
             raise TypeError(message("params", "be all float32 or all float64", names, "convert the model"))
         if devices := {p.device.type for p in parameters} - {"cpu"}:
             raise ValueError(message("params", "be on the CPU", sorted(devices), "call model.cpu()"))
-        self._run = rule.start(self._gather(p.detach() for p in parameters), backend=backend)
+        x0 = self._gather(p.detach() for p in parameters)
+        sizes = [p.numel() for p in parameters if p.numel()]
+        self._run = rule.start(x0, groups=sizes, backend=backend)
 
     def _parameters(self) -> list[torch.nn.Parameter]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -153,7 +155,7 @@ class VSGD(torch.optim.Optimizer):
 
     def _gradient(self) -> NDArray[Any]:
         parts = (torch.zeros_like(p) if p.grad is None else p.grad.detach() for p in self._parameters())
-        return self._gather(parts)[np.newaxis]
+        return self._gather(parts)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step; parameters that have been changed meanwhile are gone on from.
@@ -162,7 +164,7 @@ class VSGD(torch.optim.Optimizer):
         ----------
         closure : callable
             Clears gradients, evaluates the loss of one minibatch, calls ``backward`` and returns the loss.
-            It is called twice, but once at the first step, and must use the same samples.
+            Where it is called twice in a step it must use the same samples.
 
         Returns
         -------
@@ -178,18 +180,25 @@ class VSGD(torch.optim.Optimizer):
         if closure is None:
             remedy = "wrap zero_grad, loss and backward in a function and pass it"
             raise TypeError(message("closure", "be given", None, remedy))
-        run, losses, gradients = self._run, [], []
+        run = self._run
         run.x[:] = self._gather(p.detach() for p in self._parameters())
         try:
-            for point in run.ask():
-                self._scatter(point)
-                with torch.enable_grad():
-                    losses.append(closure())
-                gradients.append(self._gradient())
-            run.tell(gradients)
+            loss = self._tell(closure)
+            if run.is_open:
+                self._scatter(run.ask())
+                self._tell(closure)
+        except BaseException:
+            run.close()
+            raise
         finally:
             self._scatter(run.x)
-        return losses[0]
+        return loss
+
+    def _tell(self, closure: Callable[[], Any]) -> Any:
+        with torch.enable_grad():
+            loss = closure()
+        self._run.tell(self._gradient())
+        return loss
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Refused once the run has begun, as it has a fixed number of parameters."""

@@ -1,12 +1,13 @@
 """What a backend must offer: per-parameter hot loops, the same in every backend.
 
 Arrays are C-contiguous and all of one dtype (float32 or float64); outputs are preallocated and come last;
-nothing is checked. ``state`` has shape (6, width): rows x, g_avg, g2_avg, h_avg, h2_avg, tau, of which the
-first d columns count, d being the length of the gradient.
+nothing is checked. ``state`` has shape (rows, width), of which the first d columns count: rows x, g_avg,
+g2_avg, tau, of the default rule, whose kernels begin at a column of their own, and after them the average of
+x, if one is kept; rows x, g_avg, g2_avg, h_avg, h2_avg, tau, of the published rules.
 
-Everything but ``sums`` is element-wise and must equal `reference` to the last bit. ``sums`` too is defined to
-the bit: in each block of `BLOCK` columns, `LANES` interleaved partial sums are taken in order, in the dtype
-of the state, and then added in order in float64. So no result depends on vector width or number of threads.
+Everything but ``sums`` is element-wise and must equal the oracles `vsgd_numpy` and `reference` to the last
+bit. ``sums`` too is defined to the bit: see `Check`. So no result depends on vector width or number of
+threads.
 """
 
 from __future__ import annotations
@@ -29,10 +30,9 @@ N_START, OVERESTIMATE = 10, 10.0
 #: of a whole minibatch beyond which it counts as that.
 LIMIT, GUARD = 3.0, 8.0
 
-#: What ``variant`` of a step says: how curvature becomes a rate.
-DEFAULT = 0  #: ``rho**(3/4) / H`` with an H that is cautious while little is known
-FAITHFUL_FD = 1  #: ``rho * h_avg / h2_avg``: vSGD-fd as printed
-FAITHFUL_BBPROP = 2  #: ``rho / h_avg``: vSGD-l as printed
+#: What ``variant`` of a published step says: how curvature becomes a rate.
+FD = 0  #: ``rho * h_avg / h2_avg``: vSGD-fd
+BBPROP = 1  #: ``rho / h_avg``: vSGD-l
 
 #: What ``loss`` of a linear model says. The first four have targets -1 and 1.
 LOG, HINGE, SQUARED_HINGE, MODIFIED_HUBER, SQUARED, HUBER, INSENSITIVE, POISSON, MULTINOMIAL = range(9)
@@ -68,7 +68,7 @@ MAX_CURV_EXPONENT = {"float32": 62, "float64": 510}
 
 
 def n_blocks(d: int) -> int:
-    """Number of blocks that ``d`` columns fill: the first axis of ``sums``, whose shape is (n_blocks, 3)."""
+    """Number of blocks that ``d`` columns fill."""
     return -(-d // BLOCK)
 
 
@@ -170,18 +170,17 @@ class Curvature(Protocol):
 
 
 class PublishedProbe(Protocol):
-    """The probe point ``x - scale * g_avg``, widened where the addition would lose it."""
+    """The probe point ``x + g_avg``, widened where the addition would lose it: see `WIDEN`."""
 
-    def __call__(self, state: Array, scale: float, point: Array) -> None: ...
+    def __call__(self, state: Array, point: Array) -> None: ...
 
 
 class PublishedStep(Protocol):
     """One step from the moments of a minibatch of ``n`` samples; updates ``state`` in place.
 
     The step goes along ``move``, which is ``grad`` unless samples are reweighted; ``n`` is then the number
-    of samples that reinforce each other, and need not be whole. ``limit_grad`` and ``limit_curv`` multiply a
-    variance to give the square beyond which a value is an outlier. ``scale`` is the global step scale of
-    `refsgd.sgd.curvature`.
+    of samples that reinforce each other, and need not be whole. ``limit`` multiplies a variance to give the
+    square beyond which a value is an outlier.
     """
 
     def __call__(
@@ -193,32 +192,19 @@ class PublishedStep(Protocol):
         curv_sq: Array,
         move: Array,
         n: float,
-        limit_grad: float,
-        limit_curv: float,
-        scale: float,
+        limit: float,
         variant: int,
     ) -> None: ...
 
 
 class PublishedStepFD(Protocol):
-    """`Step` with the curvature by finite differences to the gradient at the probe point.
+    """`PublishedStep` with the curvature of the mean, by finite differences to its gradient at the probe.
 
-    ``grad_sq`` None stands for ``grad * grad``: a single sample. ``sums`` (n_blocks, 3) receives, block by
-    block, the sums of ``(x - point)**2``, ``(grad - probe_grad)**2`` and the new ``tau``.
+    ``grad_sq`` None stands for ``grad * grad``: a single sample.
     """
 
     def __call__(
-        self,
-        state: Array,
-        grad: Array,
-        grad_sq: Array | None,
-        probe_grad: Array,
-        n: int,
-        limit_grad: float,
-        limit_curv: float,
-        scale: float,
-        faithful: bool,
-        sums: Array,
+        self, state: Array, grad: Array, grad_sq: Array | None, probe_grad: Array, n: int, limit: float
     ) -> None: ...
 
 
@@ -227,7 +213,10 @@ class Collect(Protocol):
 
     Entries that are 0 are left out. For each of the k columns found: its index in ``columns`` (int64), the
     number of its entries in ``count`` (int64), their sum and sum of squares. Returns k; the outputs have room
-    for ``data.size``. ``slots`` (d,), int32, is 0 before; after, it is 1 + the place of each column found.
+    for ``data.size``.
+
+    ``slots`` (d,), int32, and ``columns`` make up a sparse set: column c is the one at ``slots[c] - 1``, if
+    that is a place from 0 to k - 1 where ``columns`` has c. So ``slots`` may hold anything before.
     """
 
     def __call__(
@@ -243,16 +232,15 @@ class Collect(Protocol):
 
 
 class Add(Protocol):
-    """Add the entries ``data`` at ``indices`` to ``total``, where `Collect` found their columns."""
+    """Add the entries ``data`` at ``indices`` to ``total`` (k,), where `Collect` found the k ``columns``."""
 
-    def __call__(self, indices: Array, data: Array, slots: Array, total: Array) -> None: ...
+    def __call__(self, indices: Array, data: Array, slots: Array, columns: Array, total: Array) -> None: ...
 
 
 class PublishedStepAt(Protocol):
-    """`Step` of the k parameters ``columns``, entry j of each array belonging to the j-th of them.
+    """`PublishedStep` of the k parameters ``columns``, entry j of each array belonging to the j-th of them.
 
-    ``count`` (k,), int64, is the number of samples of each, and an outlier limit of a gradient holds for one
-    sample: it is divided by ``count`` unless the variant is a faithful one.
+    ``count`` (k,), int64, is the number of samples of each.
     """
 
     def __call__(
@@ -264,9 +252,7 @@ class PublishedStepAt(Protocol):
         grad_sq: Array,
         curv: Array,
         curv_sq: Array,
-        limit_grad: float,
-        limit_curv: float,
-        scale: float,
+        limit: float,
         variant: int,
     ) -> None: ...
 

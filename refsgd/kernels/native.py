@@ -9,10 +9,10 @@ import numpy as np
 
 from .._errors import BackendError
 from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
-from . import contract
-from .contract import Array, BoundStepFD, Kernels
+from . import contract, vsgd_numpy
+from .contract import Array, Kernels
 
-_ABI_VERSION = 5
+_ABI_VERSION = 6
 
 if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
     _ABI_VERSION,
@@ -45,8 +45,9 @@ def _functions(stem: str) -> dict[np.dtype[Any], tuple[Any, Callable[..., int]]]
     }
 
 
-_MOMENTS, _CURVATURE, _PROBE, _STEP, _STEP_FD, _COLLECT, _ADD, _STEP_AT, _TWIN = map(
-    _functions, ("moments", "curvature", "probe", "step", "step_fd", "collect", "add", "step_at", "twin")
+_MOMENTS, _CURVATURE, _COLLECT, _ADD = map(_functions, ("moments", "curvature", "collect", "add"))
+_PUBLISHED_PROBE, _PUBLISHED_STEP, _PUBLISHED_STEP_FD, _PUBLISHED_STEP_AT = map(
+    _functions, ("published_probe", "published_step", "published_step_fd", "published_step_at")
 )
 _LOOK, _LINEAR, _SQUARES, _DIRECTIONS = map(_functions, ("look", "linear", "squares", "directions"))
 _buffer = ffi.from_buffer
@@ -82,13 +83,13 @@ def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Arra
     _check(function(*inputs, *rows.shape, out, out_sq, _threads))
 
 
-def probe(state: Array, scale: float, point: Array) -> None:
-    ctype, function = _PROBE[state.dtype]
+def published_probe(state: Array, point: Array) -> None:
+    ctype, function = _PUBLISHED_PROBE[state.dtype]
     out = _buffer(ctype, point, True)
-    _check(function(_buffer(ctype, state), state.shape[1], point.size, scale, out, _threads))
+    _check(function(_buffer(ctype, state), state.shape[1], point.size, out, _threads))
 
 
-def step(
+def published_step(
     state: Array,
     grad: Array,
     grad_sq: Array,
@@ -96,64 +97,23 @@ def step(
     curv_sq: Array,
     move: Array,
     n: float,
-    limit_grad: float,
-    limit_curv: float,
-    scale: float,
+    limit: float,
     variant: int,
 ) -> None:
-    ctype, function = _STEP[state.dtype]
+    ctype, function = _PUBLISHED_STEP[state.dtype]
     inputs = [_buffer(ctype, array) for array in (grad, grad_sq, curv, curv_sq, move)]
     rows = _buffer(ctype, state, True)
-    scalars = n, limit_grad, limit_curv, scale, variant
-    _check(function(rows, state.shape[1], grad.size, *inputs, *scalars, _threads))
+    _check(function(rows, state.shape[1], grad.size, *inputs, n, limit, variant, _threads))
 
 
-def step_fd(
-    state: Array,
-    grad: Array,
-    grad_sq: Array | None,
-    probe_grad: Array,
-    n: int,
-    limit_grad: float,
-    limit_curv: float,
-    scale: float,
-    faithful: bool,
-    sums: Array,
+def published_step_fd(
+    state: Array, grad: Array, grad_sq: Array | None, probe_grad: Array, n: int, limit: float
 ) -> None:
-    step = bind_step_fd(state, sums, grad, grad_sq, probe_grad)
-    step(grad, grad_sq, probe_grad, n, limit_grad, limit_curv, scale, faithful)
-
-
-def bind_step_fd(
-    state: Array, sums: Array, grad: Array, grad_sq: Array | None, probe_grad: Array
-) -> BoundStepFD:
-    ctype, function = _STEP_FD[state.dtype]
-    rows, width, size = _buffer(ctype, state, True), state.shape[1], grad.size
-    out = _buffer(_DOUBLES, sums, True)
-    a, b, c = grad, grad_sq, probe_grad
-    at_a, at_c = _buffer(ctype, a), _buffer(ctype, c)
-    at_b = ffi.NULL if b is None else _buffer(ctype, b)
-
-    def step(
-        grad: Array,
-        grad_sq: Array | None,
-        probe_grad: Array,
-        n: int,
-        limit_grad: float,
-        limit_curv: float,
-        scale: float,
-        faithful: bool,
-    ) -> None:
-        p = at_a if grad is a else _buffer(ctype, grad)
-        q = ffi.NULL if grad_sq is None else at_b if grad_sq is b else _buffer(ctype, grad_sq)
-        r = at_c if probe_grad is c else _buffer(ctype, probe_grad)
-        status = function(
-            rows, width, size, p, q, r, n, limit_grad, limit_curv, scale, faithful, out, _threads
-        )
-        if status != _OK:
-            _check(status)
-
-    return step
+    ctype, function = _PUBLISHED_STEP_FD[state.dtype]
+    squares = ffi.NULL if grad_sq is None else _buffer(ctype, grad_sq)
+    inputs = _buffer(ctype, grad), squares, _buffer(ctype, probe_grad)
+    rows = _buffer(ctype, state, True)
+    _check(function(rows, state.shape[1], grad.size, *inputs, n, limit, _threads))
 
 
 def collect(
@@ -166,13 +126,14 @@ def collect(
     return function(*entries, _buffer(_INT32S, slots, True), *found, *sums)
 
 
-def add(indices: Array, data: Array, slots: Array, total: Array) -> None:
+def add(indices: Array, data: Array, slots: Array, columns: Array, total: Array) -> None:
     ctype, function = _ADD[data.dtype]
     entries = _buffer(_INT64S, indices), _buffer(ctype, data), data.size
-    _check(function(*entries, _buffer(_INT32S, slots), _buffer(ctype, total, True)))
+    found = _buffer(_INT32S, slots), _buffer(_INT64S, columns), columns.size
+    _check(function(*entries, *found, _buffer(ctype, total, True)))
 
 
-def step_at(
+def published_step_at(
     state: Array,
     columns: Array,
     count: Array,
@@ -180,16 +141,14 @@ def step_at(
     grad_sq: Array,
     curv: Array,
     curv_sq: Array,
-    limit_grad: float,
-    limit_curv: float,
-    scale: float,
+    limit: float,
     variant: int,
 ) -> None:
-    ctype, function = _STEP_AT[state.dtype]
+    ctype, function = _PUBLISHED_STEP_AT[state.dtype]
     inputs = [_buffer(ctype, array) for array in (grad, grad_sq, curv, curv_sq)]
     where = _buffer(_INT64S, columns), _buffer(_INT64S, count), columns.size
     rows = _buffer(ctype, state, True)
-    _check(function(rows, state.shape[1], *where, *inputs, limit_grad, limit_curv, scale, variant))
+    _check(function(rows, state.shape[1], *where, *inputs, limit, variant))
 
 
 def _csr(indptr: Array | None, indices: Array | None) -> tuple[Any, Any, Any]:
@@ -268,27 +227,25 @@ def directions(
     return _are_fit(status)
 
 
-def twin(state: Array, grad: Array, probe_grad: Array) -> None:
-    """The memory roof of an online ``step_fd``: the same streams, trivial arithmetic. For benchmarks."""
-    ctype, function = _TWIN[state.dtype]
-    inputs = _buffer(ctype, grad), _buffer(ctype, probe_grad)
-    _check(function(_buffer(ctype, state, True), state.shape[1], grad.size, *inputs, _threads))
-
-
 _INSTRUCTIONS = ffi.string(lib.refsgd_instruction_set()).decode()
 _DESCRIPTION = f"{_INSTRUCTIONS}, {'OpenMP' if lib.refsgd_has_openmp() else 'no OpenMP'}"
 
 KERNELS = Kernels(
     _DESCRIPTION,
+    vsgd_numpy.check,
+    vsgd_numpy.probe,
+    vsgd_numpy.land,
+    vsgd_numpy.secant,
+    vsgd_numpy.step,
+    vsgd_numpy.bind_advance(vsgd_numpy.check, vsgd_numpy.step),
     moments,
-    curvature,
-    probe,
-    step,
-    step_fd,
-    bind_step_fd,
     collect,
     add,
-    step_at,
+    curvature,
+    published_probe,
+    published_step,
+    published_step_fd,
+    published_step_at,
     look,
     linear,
     squares,

@@ -1,10 +1,9 @@
-"""The oracle: plain NumPy, one equation a line. Every other backend is compared with this file.
+"""The oracle of the published rules: plain NumPy, one equation a line. Every other backend is compared with
+this file and, for the default rule, with `vsgd_numpy`.
 
 [1] Schaul, Zhang & LeCun, *No more pesky learning rates*, arXiv 1206.1106.
 [2] Schaul & LeCun, *Adaptive learning rates and parallelization for stochastic, sparse, non-smooth
     gradients*, arXiv 1301.3764.
-
-Where the default departs from the printed rule, a comment says so; ``faithful`` follows [2], algorithm 1.
 """
 
 from __future__ import annotations
@@ -14,18 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .contract import (
-    BLOCK,
-    DEFAULT,
-    FAITHFUL_FD,
-    LANES,
-    MAX_CURV_EXPONENT,
-    WIDEN,
-    Array,
-    Kernels,
-    bind,
-    n_blocks,
-)
+from . import vsgd_numpy
+from .contract import FD, MAX_CURV_EXPONENT, WIDEN, Array, Kernels
 from .reference_directions import directions, square_rows
 from .reference_linear import linear, look
 
@@ -57,17 +46,15 @@ def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Arra
         mean_sq[:] = np.minimum(np.where(delta > 0, mean_sq / moved / moved, 0), largest * largest)
 
 
-def probe_point(x: Array, g_avg: Array, scale: Any) -> Array:
-    """[2] probes at x + g_avg (scale -1). The default goes along descent, on the scale of a step."""
-    offset = np.asarray(scale, x.dtype) * g_avg
+def probe_point(x: Array, g_avg: Array) -> Array:
+    """[2], algorithm 1, probes at x + g_avg; an offset that the addition would lose is widened."""
     shortest = WIDEN * np.finfo(x.dtype).eps * np.abs(x)
-    offset = np.where(np.abs(offset) <= shortest, np.copysign(shortest, offset), offset)
-    return x - offset
+    return x + np.where(np.abs(g_avg) <= shortest, np.copysign(shortest, g_avg), g_avg)
 
 
-def probe(state: Array, scale: float, point: Array) -> None:
+def published_probe(state: Array, point: Array) -> None:
     x, g_avg = state[:2, : point.size]
-    point[:] = probe_point(x, g_avg, scale)
+    point[:] = probe_point(x, g_avg)
 
 
 def signal_share(g_avg: Array, g2_avg: Array, n: Any) -> Array:
@@ -83,28 +70,15 @@ def share(part: Array, total: Array) -> Array:
     return np.minimum(np.where(total > 0, part / np.where(total > 0, total, 1), 0), 1)
 
 
-def faithful_rates(h_avg: Array, h2_avg: Array, rho: Array) -> Array:
+def fd_rates(h_avg: Array, h2_avg: Array, rho: Array) -> Array:
     """[2], algorithm 1: h_avg / h2_avg * rho; where no curvature was ever seen, no step."""
     return np.where(h2_avg > 0, h_avg / np.where(h2_avg > 0, h2_avg, 1), 0) * rho
 
 
-def faithful_bbprop_rates(h_avg: Array, rho: Array) -> Array:
+def bbprop_rates(h_avg: Array, rho: Array) -> Array:
     """[1], eq. (7): rho / h_avg; no step where there is no curvature."""
     with np.errstate(over="ignore"):
         return np.where(h_avg > 0, rho / np.where(h_avg > 0, h_avg, 1), 0)
-
-
-def robust_rates(h_avg: Array, h2_avg: Array, tau_inv: Array, rho: Array, scale: float) -> Array:
-    """rho**(3/4) / H, with H an estimate of the curvature that is cautious while little is known.
-
-    H**2 = h_avg**2 + var(h)/tau: the squared mean and the squared error of that mean. [2] has
-    h_avg/h2_avg, which rare large curvatures dominate. The power: [1]'s rho is right for one step of a known
-    diagonal curvature, and decays as 1/t under noise; where curvature is an over-estimate 1/t stalls, and
-    t**(-3/4) does not (docs/departures.md). Where no curvature was seen the rate is that of the probe.
-    """
-    curv2 = h_avg * h_avg + variance(h2_avg, h_avg) * tau_inv
-    gain = rho * np.sqrt(rho)
-    return np.sqrt(np.where(curv2 > 0, gain / np.where(curv2 > 0, curv2, 1), gain * (scale * scale)))
 
 
 def variance(second_moment: Array, mean: Array) -> Array:
@@ -113,7 +87,7 @@ def variance(second_moment: Array, mean: Array) -> Array:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def step(
+def published_step(
     state: Array,
     grad: Array,
     grad_sq: Array,
@@ -121,17 +95,14 @@ def step(
     curv_sq: Array,
     move: Array,
     n: Any,
-    limit_grad: Any,
-    limit_curv: float,
-    scale: float,
+    limit: float,
     variant: int,
 ) -> None:
     x, g_avg, g2_avg, h_avg, h2_avg, tau = state[:, : grad.size]
-    scale = grad.dtype.type(scale)
 
-    # where a limit is infinite and a variance 0, their product is NaN and compares as no outlier
-    is_outlier = (grad - g_avg) ** 2 > limit_grad * variance(g2_avg, g_avg)
-    is_outlier |= (curv - h_avg) ** 2 > limit_curv * variance(h2_avg, h_avg)
+    # where the limit is infinite and a variance 0, their product is NaN and compares as no outlier
+    is_outlier = (grad - g_avg) ** 2 > limit * variance(g2_avg, g_avg)
+    is_outlier |= (curv - h_avg) ** 2 > limit * variance(h2_avg, h_avg)
     tau += is_outlier
 
     tau_inv = 1 / tau
@@ -141,14 +112,8 @@ def step(
     h2_avg += tau_inv * (curv_sq - h2_avg)
 
     rho = signal_share(g_avg, g2_avg, n)
-    if variant == DEFAULT:
-        rate = robust_rates(h_avg, h2_avg, tau_inv, rho, scale)
-        forget = rho  # [2] forgets by g_avg**2 / g2_avg, as if each minibatch were one sample
-    else:
-        is_fd = variant == FAITHFUL_FD
-        rate = faithful_rates(h_avg, h2_avg, rho) if is_fd else faithful_bbprop_rates(h_avg, rho)
-        forget = share(g_avg * g_avg, g2_avg)
-    tau[:] = (1 - forget) * tau + 1
+    rate = fd_rates(h_avg, h2_avg, rho) if variant == FD else bbprop_rates(h_avg, rho)
+    tau[:] = (1 - share(g_avg * g_avg, g2_avg)) * tau + 1  # as if each minibatch were one sample
     moved = x - rate * move
     x[:] = np.where(np.isfinite(moved), moved, x)  # a step that would overflow is not taken
 
@@ -165,39 +130,14 @@ def max_curv(dtype: np.dtype[Any]) -> Any:
     return np.ldexp(dtype.type(1), MAX_CURV_EXPONENT[dtype.name])
 
 
-def step_fd(
-    state: Array,
-    grad: Array,
-    grad_sq: Array | None,
-    probe_grad: Array,
-    n: int,
-    limit_grad: float,
-    limit_curv: float,
-    scale: float,
-    faithful: bool,
-    sums: Array,
+def published_step_fd(
+    state: Array, grad: Array, grad_sq: Array | None, probe_grad: Array, n: int, limit: float
 ) -> None:
     x, g_avg = state[:2, : grad.size]
-    delta = x - probe_point(x, g_avg, scale)
-    diff = grad - probe_grad
-    curv = secant(diff, delta)
-    if faithful:
-        curv = np.abs(curv)
+    curv = np.abs(secant(grad - probe_grad, x - probe_point(x, g_avg)))
     if grad_sq is None:
         grad_sq = grad * grad
-    curv_sq = curv * curv
-    variant = FAITHFUL_FD if faithful else DEFAULT
-    step(state, grad, grad_sq, curv, curv_sq, grad, n, limit_grad, limit_curv, scale, variant)
-    for column, values in enumerate((delta * delta, diff * diff, state[5, : grad.size])):
-        sums[:, column] = block_sums(values)
-
-
-def block_sums(values: Array) -> Array:
-    """Sums of each block, in the order that the contract lays down."""
-    padded = np.zeros(n_blocks(values.size) * BLOCK, values.dtype)
-    padded[: values.size] = values
-    lanes = np.add.accumulate(padded.reshape(-1, BLOCK // LANES, LANES), axis=1)[:, -1]
-    return np.add.accumulate(lanes.astype(np.float64), axis=1)[:, -1]
+    published_step(state, grad, grad_sq, curv, curv * curv, grad, n, limit, FD)
 
 
 def collect(
@@ -211,17 +151,19 @@ def collect(
     slots[columns[:k]] = np.arange(1, k + 1)
     count[:k] = np.bincount(place, minlength=k)[order]
     total[:k] = total_sq[:k] = 0
-    add(indices, data, slots, total)
-    add(indices, data * data, slots, total_sq)
+    add(indices, data, slots, columns[:k], total[:k])
+    add(indices, data * data, slots, columns[:k], total_sq[:k])
     return k
 
 
-def add(indices: Array, data: Array, slots: Array, total: Array) -> None:
-    is_found = slots[indices] > 0
-    np.add.at(total, slots[indices[is_found]] - 1, data[is_found])
+def add(indices: Array, data: Array, slots: Array, columns: Array, total: Array) -> None:
+    place = slots[indices].astype(np.int64) - 1
+    is_found = (place >= 0) & (place < columns.size)
+    is_found[is_found] = columns[place[is_found]] == indices[is_found]
+    np.add.at(total, place[is_found], data[is_found])
 
 
-def step_at(
+def published_step_at(
     state: Array,
     columns: Array,
     count: Array,
@@ -229,29 +171,31 @@ def step_at(
     grad_sq: Array,
     curv: Array,
     curv_sq: Array,
-    limit_grad: float,
-    limit_curv: float,
-    scale: float,
+    limit: float,
     variant: int,
 ) -> None:
     rows = state[:, columns]
     n = count.astype(grad.dtype)
-    limit = limit_grad / n if variant == DEFAULT else limit_grad
-    step(rows, grad, grad_sq, curv, curv_sq, grad, n, limit, limit_curv, scale, variant)
+    published_step(rows, grad, grad_sq, curv, curv_sq, grad, n, limit, variant)
     state[:, columns] = rows
 
 
 KERNELS = Kernels(
     f"numpy {np.__version__}",
+    vsgd_numpy.check,
+    vsgd_numpy.probe,
+    vsgd_numpy.land,
+    vsgd_numpy.secant,
+    vsgd_numpy.step,
+    vsgd_numpy.bind_advance(vsgd_numpy.check, vsgd_numpy.step),
     moments,
-    curvature,
-    probe,
-    step,
-    step_fd,
-    bind(step_fd),
     collect,
     add,
-    step_at,
+    curvature,
+    published_probe,
+    published_step,
+    published_step_fd,
+    published_step_at,
     look,
     linear,
     square_rows,

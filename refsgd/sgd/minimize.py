@@ -336,10 +336,15 @@ class Job:
         return self.run.state_dict() | self.batches.state_dict()
 
 
-def rule_of(method: str | Rule, weighting: str | None) -> VSGD | Baseline:
+def mean_loss(fun: Callable[..., Any] | None, job: Job) -> float:
+    """The loss of the whole data where the run is; NaN without ``fun``."""
+    return math.nan if fun is None else float(np.mean(fun(job.run.x, *job.batches.arrays)))
+
+
+def rule_of(method: str | Rule, weighting: str | None) -> Rule:
     """The rule of that name, or the rule itself."""
     if isinstance(method, str) or not hasattr(method, "start") or isinstance(method, type):
-        rule = PRESETS[choice("method", method, PRESETS)]
+        rule = RULES[choice("method", method, RULES)]
         return rule if weighting is None else replace(rule, weighting=weighting)
     if weighting is not None:
         remedy = f"pass method=refsgd.VSGD(weighting={weighting!r})"

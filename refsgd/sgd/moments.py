@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,6 +88,12 @@ def checked_rows(name: str, rows: Any, d: int | str) -> NDArray[Any]:
     return rows
 
 
+def sample_rows(name: str, gradient: Any, d: int) -> NDArray[Any]:
+    """Per-sample gradients (n, d) with n >= 1; a gradient (d,) is that of one sample."""
+    gradient = np.asarray(gradient)
+    return checked_rows(name, gradient[np.newaxis] if gradient.shape == (d,) else gradient, d)
+
+
 def checked_moments(
     name: str,
     gradient: Any,
@@ -122,7 +127,7 @@ def checked_moments(
                 np.add.at(total, entries.indices, entries.data**power)
                 total /= entries.n_samples
     else:
-        rows = in_dtype(checked_rows(name, gradient, x.size), x.dtype)
+        rows = in_dtype(sample_rows(name, gradient, x.size), x.dtype)
         if len(rows) > 1:
             moments = Moments(len(rows), mean, mean_sq)
             if backend.moments(rows, mean, mean_sq):
@@ -210,22 +215,6 @@ def finite_squares(name: str, values: NDArray[Any], step: int) -> None:
     """Raise `FloatingPointError` unless all values and their squares are finite."""
     if not math.isfinite(np.vdot(values, values)):  # of which NumPy does not warn
         raise FloatingPointError(not_finite(name, values, step))
-
-
-def share_memory(gradients: Sequence[Any]) -> bool:
-    """Whether two gradients, arrays or moments, overlap in memory."""
-    if len(gradients) < 2:
-        return False
-    first, second = map(memory, gradients)
-    return any(np.shares_memory(a, b) for a in first for b in second)
-
-
-def memory(gradient: Any) -> list[NDArray[Any]]:
-    """The arrays behind a gradient: rows, sparse rows or moments."""
-    if hasattr(gradient, "tocsr"):
-        return [gradient.data]
-    parts = gradient if isinstance(gradient, tuple) else (gradient,)
-    return [part for part in parts if isinstance(part, np.ndarray)]
 
 
 def squares(moments: Moments) -> NDArray[Any]:

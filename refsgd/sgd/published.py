@@ -1,4 +1,4 @@
-"""The vSGD family: which curvature, whose rate, which weighting."""
+"""The vSGD algorithms as published: which curvature, whose rate, which weighting."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from .._errors import message
 from .._validation import choice
-from ..kernels.contract import DEFAULT, FAITHFUL_BBPROP, FAITHFUL_FD
+from ..kernels.contract import BBPROP, FD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .run import Run
+    from .published_run import PublishedRun
 
 CURVATURES = ("fd", "bbprop")
 SHARINGS = ("element", "global", "blocks")
@@ -23,12 +23,11 @@ WEIGHTINGS = ("dense", "sparse", "orthogonal")
 
 
 @dataclass(frozen=True)
-class VSGD:
-    """Stochastic gradient descent that sets its own rate for each parameter.
+class PublishedVSGD:
+    """The vSGD algorithms of [1]_ and [2]_ to the letter; `VSGD` is the rule to use.
 
     From running averages of gradient, squared gradient and curvature, each parameter's rate follows as the
-    one that should reduce the expected loss most ([1]_, [2]_). There is nothing to tune, and the cost of a
-    step is linear in the number of parameters. The default is vSGD-fd; `preset` names the others.
+    one that should reduce the expected loss most. The default is vSGD-fd; `preset` names the others.
 
     Parameters
     ----------
@@ -44,18 +43,36 @@ class VSGD:
         ``1 / sum_k |cos(g_j, g_k)|``.
     outliers : float or None, default 2.0
         A gradient or curvature farther than this many standard deviations from its average lengthens the
-        memory by one step, so that it does little harm. None switches this off.
-    faithful : bool, default False
-        Follow the algorithms as printed. The default departs from them where they are slow or fail
-        (docs/departures.md): curvature is that of the minibatch mean, with its sign; the probe goes along
-        descent, on the scale of a step; rates fall as the 3/4th power of the share of signal; outliers are
-        judged by the variance of the minibatch mean. [1]_ has no outlier detection.
+        memory by one step, so that it does little harm ([2]_). None switches this off, as in [1]_.
 
     Raises
     ------
     ValueError
         If an option is none of these, or two contradict each other: sparse weighting with shared rates, or
-        shared rates with finite differences in faithful mode, which no paper has.
+        shared rates with finite differences, which no paper has.
+
+    See Also
+    --------
+    VSGD : the default rule.
+    minimize : ``method="vsgd-fd"`` and so on by a function call.
+
+    Notes
+    -----
+    Where each equation is computed, ``kernels`` being `refsgd.kernels.reference`:
+
+    ==================  ==============================  ===================================
+    what                published in                    line
+    ==================  ==============================  ===================================
+    rate of vSGD-l      [1]_, eq. (7)                   ``kernels.bbprop_rates``
+    rates of -g and -b  [1]_, section 4.2               ``refsgd.sgd.shared.rates``
+    slow start          [1]_, section 4                 ``refsgd.sgd.averages.end_start``
+    rate of vSGD-fd     [2]_, algorithm 1               ``kernels.fd_rates``
+    minibatches of n    [2]_, eq. (3)                   ``kernels.signal_share``
+    probe, curvature    [2]_, algorithm 1               ``kernels.probe_point``, ``curvature``
+    outliers, averages  [2]_, algorithm 1               ``kernels.published_step``
+    sparse samples      [2]_, section 3.2               `refsgd.sgd.published_sparse`
+    orthogonal samples  [2]_, section 3.3               ``refsgd.sgd.orthogonal.weights``
+    ==================  ==============================  ===================================
 
     References
     ----------
@@ -69,12 +86,13 @@ class VSGD:
 
     >>> import numpy as np, refsgd
     >>> rng = np.random.default_rng(0)
-    >>> run = refsgd.VSGD().start(np.array([10.0, -10.0]))
+    >>> run = refsgd.PublishedVSGD().start(np.array([10.0, -10.0]))
     >>> for _ in range(500):
     ...     samples = rng.normal(size=(4, 2))
-    ...     points = run.ask()
-    ...     run.tell([point - samples for point in points])  # gradients of |point - sample|**2 / 2
-    >>> bool(np.abs(run.x).max() < 0.1)
+    ...     run.tell(run.ask() - samples)  # gradients of |x - sample|**2 / 2
+    ...     if run.is_open:  # at the probe, on the same samples
+    ...         run.tell(run.ask() - samples)
+    >>> bool(np.abs(run.x).max() < 0.2)
     True
     """
 
@@ -82,7 +100,6 @@ class VSGD:
     sharing: str = "element"
     weighting: str = "dense"
     outliers: float | None = 2.0
-    faithful: bool = False
 
     def __post_init__(self) -> None:
         choice("curvature", self.curvature, CURVATURES)
@@ -100,12 +117,12 @@ class VSGD:
         if self.sharing != "element" and self.weighting == "sparse":
             remedy = "shared rates would make a step cost as much as a dense one: weight densely"
             raise ValueError(message("sharing", "be 'element' with weighting='sparse'", self.sharing, remedy))
-        if self.sharing != "element" and self.faithful and self.curvature == "fd":
-            remedy = "no paper shares rates with curvature='fd': pass 'bbprop', or faithful=False"
+        if self.sharing != "element" and self.curvature == "fd":
+            remedy = "no paper shares rates with curvature='fd': pass curvature='bbprop'"
             raise ValueError(message("sharing", "be 'element'", self.sharing, remedy))
 
     @classmethod
-    def preset(cls, name: str, **changes: Any) -> VSGD:
+    def preset(cls, name: str, **changes: Any) -> PublishedVSGD:
         """The rule of that name, ``"vsgd-fd"``, ``"vsgd-l"``, ``"vsgd-g"`` or ``"vsgd-b"``, with changes.
 
         Raises
@@ -115,8 +132,8 @@ class VSGD:
 
         Examples
         --------
-        >>> VSGD.preset("vsgd-g", faithful=True)
-        VSGD(curvature='bbprop', sharing='global', weighting='dense', outliers=None, faithful=True)
+        >>> PublishedVSGD.preset("vsgd-g", outliers=2.0)
+        PublishedVSGD(curvature='bbprop', sharing='global', weighting='dense', outliers=2.0)
         """
         return replace(PRESETS[choice("name", name, PRESETS)], **changes)
 
@@ -133,13 +150,16 @@ class VSGD:
     @property
     def variant(self) -> int:
         """How curvature becomes a rate, as `refsgd.kernels.contract` numbers it."""
-        if not self.faithful:
-            return DEFAULT
-        return FAITHFUL_FD if self.curvature == "fd" else FAITHFUL_BBPROP
+        return FD if self.curvature == "fd" else BBPROP
+
+    @property
+    def limit(self) -> float:
+        """What a variance is multiplied with to give the square of a distance beyond which is an outlier."""
+        return math.inf if self.outliers is None else self.outliers**2
 
     def start(
         self, x0: NDArray[Any], *, blocks: Sequence[int] | None = None, backend: str | None = None
-    ) -> Run:
+    ) -> PublishedRun:
         """Begin a run at ``x0`` (d,), float32 or float64, which is copied.
 
         ``blocks`` are the numbers of parameters that share a rate, in order, for ``sharing="blocks"``.
@@ -152,10 +172,10 @@ class VSGD:
         BackendError
             If the backend asked for is not available.
         """
-        from .run import Run
-        from .sparse import SparseRun
+        from .published_run import PublishedRun
+        from .published_sparse import PublishedSparseRun
 
-        run = SparseRun if self.weighting == "sparse" else Run
+        run = PublishedSparseRun if self.weighting == "sparse" else PublishedRun
         return run(self, x0, blocks=blocks, backend=backend)
 
     def __call__(self, fun: Any, x0: NDArray[Any], args: tuple[Any, ...] = (), **options: Any) -> Any:
@@ -164,20 +184,11 @@ class VSGD:
 
         return solve(self, fun, x0, args, **options)
 
-    def limits(self, n_samples: int) -> tuple[float, float]:
-        """Outlier limits for gradient and curvature: what a variance is multiplied with.
-
-        By default the gradient's is that of a mean of ``n_samples``; [2]_ has the variance of one sample.
-        The curvature is already that of the mean.
-        """
-        square = math.inf if self.outliers is None else self.outliers**2
-        return (square if self.faithful else square / n_samples), square
-
 
 #: Rules by name. Those of arXiv 1206.1106 detect no outliers.
 PRESETS = {
-    "vsgd-fd": VSGD(),
-    "vsgd-l": VSGD(curvature="bbprop", outliers=None),
-    "vsgd-g": VSGD(curvature="bbprop", sharing="global", outliers=None),
-    "vsgd-b": VSGD(curvature="bbprop", sharing="blocks", outliers=None),
+    "vsgd-fd": PublishedVSGD(),
+    "vsgd-l": PublishedVSGD(curvature="bbprop", outliers=None),
+    "vsgd-g": PublishedVSGD(curvature="bbprop", sharing="global", outliers=None),
+    "vsgd-b": PublishedVSGD(curvature="bbprop", sharing="blocks", outliers=None),
 }

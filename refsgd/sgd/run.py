@@ -235,6 +235,10 @@ class Run:
         self._learn(batch, second, self._measured(batch.grad, other.grad, second))
         self._held = None
 
+    def close(self) -> None:
+        """Give up the open minibatch, if there is one: the run is as before it."""
+        self._held = None
+
     # -- one minibatch
 
     def _read(self, name: str, gradient: Any) -> Minibatch:

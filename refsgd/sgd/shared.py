@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from .._errors import message
 from .._validation import integer
 from ..kernels import reference
-from ..kernels.contract import DEFAULT
-from .averages import State
+from .averages import PublishedState
 
 Array = NDArray[Any]
 
@@ -50,40 +49,29 @@ class Blocks(NamedTuple):
         return np.repeat(np.maximum.reduceat(values, self.starts), self.lengths)
 
 
-def rates(state: State, scale: Any, n: float, variant: int, blocks: Blocks) -> Array:
-    """The rate (d,) of each parameter's block; for vSGD-g ``sum(g_avg**2) / (max(h_avg) sum(g2_avg))``.
-
-    The default takes the largest of the cautious curvatures of `refsgd.kernels.reference.robust_rates`.
-    """
+def rates(state: PublishedState, n: float, blocks: Blocks) -> Array:
+    """The rate (d,) of each parameter's block; for vSGD-g ``sum(g_avg**2) / (max(h_avg) sum(g2_avg))``."""
     norm, norm2 = np.sqrt(blocks.sum(state.g_avg**2)), blocks.sum(state.g2_avg)
     rho = reference.signal_share(norm, norm2, n)
-    if variant != DEFAULT:
-        return reference.faithful_bbprop_rates(blocks.largest(state.h_avg), rho)
-    tau_inv = 1 / state.tau
-    curv2 = state.h_avg**2 + reference.variance(state.h2_avg, state.h_avg) * tau_inv
-    curv2 = blocks.largest(curv2)
-    return reference.robust_rates(np.sqrt(curv2), curv2, tau_inv, rho, scale)
+    return reference.bbprop_rates(blocks.largest(state.h_avg), rho)
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def step(
-    state: State,
+    state: PublishedState,
     grad: Array,
     grad_sq: Array,
     curv: Array,
     curv_sq: Array,
     move: Array,
     n: float,
-    limit_grad: float,
-    limit_curv: float,
-    scale: float,
-    variant: int,
+    limit: float,
     blocks: Blocks,
 ) -> None:
-    """`refsgd.kernels.contract.Step` with one memory and one rate a block."""
+    """`refsgd.kernels.contract.PublishedStep` with one memory and one rate a block."""
     x, g_avg, g2_avg, h_avg, h2_avg, tau = state
-    far_grad = blocks.sum((grad - g_avg) ** 2) > limit_grad * blocks.sum(reference.variance(g2_avg, g_avg))
-    far_curv = blocks.sum((curv - h_avg) ** 2) > limit_curv * blocks.sum(reference.variance(h2_avg, h_avg))
+    far_grad = blocks.sum((grad - g_avg) ** 2) > limit * blocks.sum(reference.variance(g2_avg, g_avg))
+    far_curv = blocks.sum((curv - h_avg) ** 2) > limit * blocks.sum(reference.variance(h2_avg, h_avg))
     tau += far_grad | far_curv
 
     tau_inv = 1 / tau
@@ -92,8 +80,8 @@ def step(
     h_avg += tau_inv * (curv - h_avg)
     h2_avg += tau_inv * (curv_sq - h2_avg)
 
-    moved = x - rates(state, x.dtype.type(scale), n, variant, blocks) * move
+    moved = x - rates(state, n, blocks) * move
     norm, norm2 = np.sqrt(blocks.sum(g_avg**2)), blocks.sum(g2_avg)
-    forget = reference.signal_share(norm, norm2, n if variant == DEFAULT else 1)
+    forget = reference.signal_share(norm, norm2, 1)  # as if each minibatch were one sample
     tau[:] = np.maximum((1 - forget) * tau + 1, 1)
     x[:] = np.where(np.isfinite(moved), moved, x)  # a step that would overflow is not taken

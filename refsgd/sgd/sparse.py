@@ -171,6 +171,12 @@ class SparseRun(Run):
         self._buffer[:, columns] = rows
         self._memory_touched = float(tau.mean(dtype=np.float64))
 
+    def close(self) -> None:
+        if self._held is not None:
+            columns = self._held[0].columns
+            self._point[columns] = self.x[columns]
+        super().close()
+
     def _require_finite(self, name: str, grad: Array) -> None:
         sums = np.zeros((n_blocks(grad.size) + 1, 1))
         self.kernels.check(grad, self.unit or first_unit(grad), sums)
