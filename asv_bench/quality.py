@@ -219,7 +219,8 @@ def print_bars(table: Table) -> None:
 
 def verdict(bar_: str, missed: list[str], measured: int) -> None:
     word = "not measured" if not measured else "NOT met" if missed else "met"
-    print(f"  {word:12s} {bar_}" + (f" ({'; '.join(missed)})" if missed else ""))
+    why = f" ({'; '.join(missed)})" if measured and missed else ""
+    print(f"  {word:12s} {bar_}{why}")
 
 
 def best_of_grid(table: Table, task: str, family: str) -> tuple[float, Score] | None:
