@@ -126,17 +126,18 @@ class WithLoss(Torch):
 
 
 class ScheduleFree(Torch):
-    """Its gradients are taken at other points than its result, between which it switches."""
+    """Its result is another point than that of its gradients, and it has to be switched between the two."""
 
     def __init__(self, make: Callable[[list[Any]], Any], x0: Array, name: str) -> None:
         super().__init__(make, x0, name)
         self.optimizer.train()
 
     def iterates(self) -> dict[str, Array]:
+        of_gradients = self.x.copy()
         self.optimizer.eval()
         result = self.x.copy()
         self.optimizer.train()
-        return {self.name: result}
+        return {self.name: result, f"{self.name}, train mode": of_gradients}
 
 
 def sgd(rate: float) -> Callable[[list[Any]], Any]:

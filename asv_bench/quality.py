@@ -43,10 +43,10 @@ Results = dict[str, dict[str, dict[str, dict[str, dict[str, list[float | None]]]
 
 AVERAGED = f"{OURS}, averaged"
 ROWS = [
-    *(OURS, AVERAGED, ADAM, "AdamW", "Prodigy", "ScheduleFree", "DoG", "DoG, averaged"),
-    *("MoMo", "MoMo-Adam", "D-Adaptation", "published"),
+    *(OURS, AVERAGED, ADAM, "AdamW", "Prodigy", "ScheduleFree", "ScheduleFree, train mode"),
+    *("DoG", "DoG, averaged", "MoMo", "MoMo-Adam", "D-Adaptation", "published"),
 ]
-#: More marks have to be won than lost against each; of DoG the average counts, as its authors want it.
+#: More marks have to be won than lost against each, at the point that its authors take for the result.
 PEERS = ("Prodigy", "ScheduleFree", "DoG, averaged", "MoMo")
 GRID_MARK = 5
 
@@ -120,7 +120,7 @@ class Table:
 
     def score(self, task: str, row: str, mark: int) -> Score | None:
         """None where it was not measured. A run that diverged has an infinite loss."""
-        optimiser = row.removesuffix(", averaged")
+        optimiser = row.split(",")[0]
         seeds = self.results.get(task, {}).get(optimiser, {}).values()
         found = [scores[str(mark)][row] for scores in seeds if row in scores.get(str(mark), {})]
         if not found:
@@ -170,10 +170,10 @@ def print_scores(table: Table) -> None:
         if any(any(scores) for scores in shown.values()):
             widths = "-".join(map(str, task.widths))
             heads = (f"{mark} epoch{'s'[: mark > 1]}" for mark in task.marks)
-            print(f"\n{f'{task.name}, {widths}':28s}" + "".join(f"{head:^29s}" for head in heads))
+            print(f"\n{f'{task.name}, {widths}':32s}" + "".join(f"{head:^29s}" for head in heads))
         for row, scores in shown.items():
             if any(scores):
-                print(f"  {row:20s}" + "".join(f"{cell(score):>29s}" for score in scores))
+                print(f"  {row:24s}" + "".join(f"{cell(score):>29s}" for score in scores))
 
 
 def wins(table: Table, row: str, peer: str, what: Literal["loss", "error"]) -> tuple[int, int]:
@@ -185,12 +185,12 @@ def wins(table: Table, row: str, peer: str, what: Literal["loss", "error"]) -> t
 def print_wins(table: Table) -> None:
     print("\nMarks won : lost, by means over seeds; the rest are equal")
     rows = (OURS, AVERAGED)
-    print(f"  {'':20s}" + "".join(f"{row + ': train loss':>30s}{'test error':>14s}" for row in rows))
+    print(f"  {'':24s}" + "".join(f"{row + ': train loss':>30s}{'test error':>14s}" for row in rows))
     for peer in ROWS:
         if peer not in rows and any(table.pairs(OURS, peer)):
             counts = [wins(table, row, peer, what) for row in rows for what in ("loss", "error")]
             cells = (f"{won} : {lost}" for won, lost in counts)
-            print(f"  {peer:20s}" + "{:>30s}{:>14s}{:>30s}{:>14s}".format(*cells))
+            print(f"  {peer:24s}" + "{:>30s}{:>14s}{:>30s}{:>14s}".format(*cells))
 
 
 def print_bars(table: Table) -> None:
