@@ -11,6 +11,8 @@ of the same minibatch counts like any other. With one seed all optimisers begin 
 the same minibatches in the same order. Peers are at the defaults of their packages. SGD and Adam are also run
 at rates a third of a decade apart, for 5 epochs.
 
+Peers that are not installed are named and skipped: ``pip install -e ".[bench]"`` brings them.
+
 Results go to a file as they come, `quality.json`; what is there already is not measured again, so that a run
 that was interrupted goes on, and tables and picture can be made anew in no time. Delete the file to begin
 afresh.
@@ -170,7 +172,7 @@ def print_scores(table: Table) -> None:
         if any(any(scores) for scores in shown.values()):
             widths = "-".join(map(str, task.widths))
             heads = (f"{mark} epoch{'s'[: mark > 1]}" for mark in task.marks)
-            print(f"\n{f'{task.name}, {widths}':32s}" + "".join(f"{head:^29s}" for head in heads))
+            print(f"\n{f'{task.name}, {widths}':32s}" + "".join(f"{head:>29s}" for head in heads))
         for row, scores in shown.items():
             if any(scores):
                 print(f"  {row:24s}" + "".join(f"{cell(score):>29s}" for score in scores))
@@ -270,14 +272,20 @@ def measure(options: argparse.Namespace, store: Store) -> None:
     missing = [run for run in wanted if not store.has(run)]
     if len(missing) < len(wanted):
         print(f"{len(wanted) - len(missing)} of {len(wanted)} trainings are in {store.path} already\n")
-    began = time.perf_counter()
+    began, absent = time.perf_counter(), {}
     with bar(len(missing), "trainings") as progress, np.errstate(all="ignore"):
         for run in missing:
             progress.set_postfix_str(f"{run.task.name}, {run.optimiser}, seed {run.seed}")
-            store.add(run, train(run, data))
+            if run.optimiser not in absent:
+                try:
+                    store.add(run, train(run, data))
+                except ImportError as error:
+                    absent[run.optimiser] = error
             progress.update()
+    for optimiser, error in absent.items():
+        print(f"skipped, {error}: {optimiser}")
     if missing:
-        print(f"{len(missing)} trainings in {(time.perf_counter() - began) / 60:.0f} minutes\n")
+        print(f"{len(missing)} trainings in {(time.perf_counter() - began) / 60:.1f} minutes\n")
 
 
 def arguments() -> argparse.Namespace:
