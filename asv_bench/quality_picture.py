@@ -19,7 +19,7 @@ HIGHEST = 4.0  # by chance the loss is 2.3; what has diverged ends here
 #: Of Okabe and Ito's palette, which colour-blind readers tell apart.
 COLORS = {"SGD": "#E69F00", "Adam": "#0072B2", OURS: "#D55E00"}
 MARKERS = {"SGD": "s", "Adam": "o"}
-PEERS = ("Prodigy", "ScheduleFree", "DoG, averaged", "MoMo", "D-Adaptation")
+PEERS = ("Prodigy", "ScheduleFree", "DoG, averaged", "MoMo", "MoMo-Adam", "D-Adaptation")
 
 
 class Level(NamedTuple):
@@ -31,7 +31,7 @@ class Level(NamedTuple):
 
 
 def draw(table: Table, path: Path) -> None:
-    figure, axes = plt.subplots(1, len(PICTURED), figsize=(12, 4.8), layout="constrained")
+    figure, axes = plt.subplots(1, len(PICTURED), figsize=(12, 5.2), layout="constrained")
     for ax, task in zip(axes, PICTURED, strict=True):
         widths = "-".join(map(str, TASKS[task].widths))
         ax.set_title(
@@ -39,7 +39,7 @@ def draw(table: Table, path: Path) -> None:
         )
         panel(ax, table, task)
     axes[0].set_ylabel(f"train loss after {MARK} epochs of gradients")
-    axes[0].legend(frameon=False, fontsize=9, loc="lower left")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     title = "8,000 MNIST images, equal gradient evaluations; means over seeds, bands from least to most"
     figure.suptitle(title, fontsize=11)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def panel(ax: Any, table: Table, task: str) -> None:
         ax.axhspan(min(ours.losses), max(ours.losses), color=COLORS[OURS], alpha=0.2, lw=0)
         levels.append(Level(ours.loss, "refsgd, no rate", {"color": COLORS[OURS], "weight": "bold"}))
     ax.set(xscale="log", yscale="log", xlabel="learning rate of SGD and Adam")
-    ax.set_ylim(top=HIGHEST)
+    ax.set_ylim(bottom=0.7 * min(ax.dataLim.y0, *(level.loss for level in levels), HIGHEST), top=HIGHEST)
     ax.grid(alpha=0.25)
     name_levels(ax, levels)
 
