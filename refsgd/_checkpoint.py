@@ -29,9 +29,8 @@ def load(
         remedy = "another release of refsgd saved it: load it with that release, or start anew"
         raise ValueError(message("state", must, f"version {version}", remedy))
     if missing := sorted(mine.keys() - set(state)):
-        raise ValueError(
-            message("state", f"have the entries {sorted(mine)}", f"none of {missing}", "pass the complete one")
-        )
+        must, got = f"have the entries {sorted(mine)}", f"none of {missing}"
+        raise ValueError(message("state", must, got, "pass the complete one"))
     arrays = {name: np.asarray(state[name]) for name in mine}
     for name in must_equal:
         if not np.array_equal(arrays[name], mine[name]):

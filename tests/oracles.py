@@ -1,4 +1,4 @@
-"""Slow twins of the vSGD rules, published and default: plain loops on Python floats.
+"""Slow twins of the published vSGD rules: plain loops on Python floats.
 
 Written from the equations; nothing of refsgd is used. [1] is Schaul, Zhang & LeCun, arXiv 1206.1106; [2] is
 Schaul & LeCun, arXiv 1301.3764. A rule is driven by ``gradients(points)``, which returns one list of
@@ -47,9 +47,9 @@ def forget(p, g, g2, h, h2):
     p.h2_avg = (1 - 1 / p.tau) * p.h2_avg + h2 / p.tau
 
 
-def is_far(value, average, second_moment, deviations, n=1):
-    """Whether a value is more than so many deviations, of a mean of ``n``, from its average."""
-    return abs(value - average) > deviations * math.sqrt(max(second_moment - average**2, 0.0) / n)
+def is_far(value, average, second_moment, deviations):
+    """Whether a value is more than so many deviations from its average."""
+    return abs(value - average) > deviations * math.sqrt(max(second_moment - average**2, 0.0))
 
 
 class Oracle:
@@ -60,17 +60,13 @@ class Oracle:
         self.deviations = deviations
         self.n_steps = 0
         self.outliers = 0
-        # only used by the default rule
-        self.scale = 0.0
-        self.curvatures = []
-        self.lipschitz = 0.0
 
     def points(self):
         """x, and from the second minibatch on the probe."""
         here = [p.x for p in self.parameters]
         if self.n_steps == 0:
             return [here]
-        return [here, [moved(p.x, self.offset(p)) for p in self.parameters]]
+        return [here, [moved(p.x, p.g_avg) for p in self.parameters]]
 
     def step(self, gradients):
         points = self.points()
@@ -83,9 +79,6 @@ class Oracle:
 
 class Published(Oracle):
     """vSGD-fd as printed ([2], algorithm 1), with the slow start of [1]."""
-
-    def offset(self, p):
-        return p.g_avg
 
     def learn(self, points, rows):
         n, d = len(rows[0]), len(self.parameters)
@@ -271,73 +264,3 @@ class GlobalBackProp(BackProp):
             p.rate = rate
             p.tau = (1 - signal / energy) * p.tau + 1
             p.x -= rate * g[i]
-
-
-class Default(Oracle):
-    """The default rule: signed curvature of the mean, a probe on the scale of a step, rho**(3/4) / H."""
-
-    def offset(self, p):
-        return -self.scale * p.g_avg
-
-    def learn(self, points, rows):
-        n, d = len(rows[0]), len(self.parameters)
-        g = [mean(rows[0][j][i] for j in range(n)) for i in range(d)]
-        g2 = [mean(rows[0][j][i] ** 2 for j in range(n)) for i in range(d)]
-        h, curvature, distance = [0.0] * d, 0.0, 0.0
-        if len(points) == 2:
-            probed = [mean(rows[1][j][i] for j in range(n)) for i in range(d)]
-            delta = [there - here for here, there in zip(*points, strict=True)]
-            h = [(probed[i] - g[i]) / delta[i] if delta[i] != 0 else 0.0 for i in range(d)]
-            distance = math.sqrt(math.fsum(value**2 for value in delta))
-            difference = math.sqrt(math.fsum((probed[i] - g[i]) ** 2 for i in range(d)))
-            curvature = difference / distance if distance > 0 else 0.0
-        if self.n_steps < N_START:
-            self.start(g, g2, h, curvature)
-        else:
-            for i, p in enumerate(self.parameters):
-                self.update(p, g[i], g2[i], h[i], n)
-            self.follow(curvature, distance)
-
-    def start(self, g, g2, h, curvature):
-        k = self.n_steps
-        for i, p in enumerate(self.parameters):
-            p.g_avg = (k * p.g_avg + g[i]) / (k + 1)
-            p.g2_avg = (k * p.g2_avg + g2[i]) / (k + 1)
-            if k > 0:
-                p.h_avg = ((k - 1) * p.h_avg + h[i]) / k
-                p.h2_avg = ((k - 1) * p.h2_avg + h[i] ** 2) / k
-        if k == 0:
-            # The largest coordinate of the first probe moves by a thousandth of |x|, or of 1.
-            reach = 1e-3 * max(1.0, *(abs(p.x) for p in self.parameters))
-            self.scale = reach / max(abs(p.g_avg) for p in self.parameters)
-        else:
-            self.curvatures.append(curvature)
-            self.lipschitz = mean(self.curvatures)
-            self.scale = min(1 / curvature if curvature > 0 else math.inf, 2 * self.scale)
-        if k + 1 == N_START:
-            for p in self.parameters:
-                p.g2_avg *= 10
-                p.tau = float(N_START)
-            if self.lipschitz > 0:
-                self.scale = 1 / self.lipschitz
-
-    def update(self, p, g, g2, h, n):
-        far_g = is_far(g, p.g_avg, p.g2_avg, self.deviations, n)
-        if far_g or is_far(h, p.h_avg, p.h2_avg, self.deviations):
-            p.tau += 1
-            self.outliers += 1
-        forget(p, g, g2, h, h**2)
-        total = p.g2_avg + (n - 1) * p.g_avg**2
-        rho = min(n * p.g_avg**2 / total, 1.0) if total > 0 else 0.0
-        doubt = max(p.h2_avg - p.h_avg**2, 0.0) / p.tau
-        curvature = math.sqrt(p.h_avg**2 + doubt)
-        p.rate = rho**0.75 / curvature if curvature > 0 else rho**0.75 * self.scale
-        p.tau = max((1 - rho) * p.tau + 1, 1.0)
-        p.x -= p.rate * g
-
-    def follow(self, curvature, distance):
-        memory = max(mean(p.tau for p in self.parameters), 1.0)
-        self.lipschitz += (curvature - self.lipschitz) / memory
-        largest = 2 * self.scale if distance < 1e6 else self.scale
-        wanted = 1 / self.lipschitz if self.lipschitz > 0 else math.inf
-        self.scale = min(max(wanted, self.scale / 2), largest)

@@ -60,7 +60,7 @@ class Length:
         self.lam += w * (R - self.lam)
         self.lam2 += w * (R * R - self.lam2)
         best = self.lam / self.lam2 if self.lam2 > 0 else math.inf
-        may_grow = R > 0 or self.S < self.limit
+        may_grow = R > 0 or self.limit > self.S
         self.S = min(max(best, self.S / 2), 2 * self.S if may_grow else self.S)
 
     def land(self, A, K, memory, k):
@@ -101,11 +101,15 @@ class Dense:
         return list(f(x))
 
     def joined(self):
-        return [i for seen, group in zip(self.seen, self.groups, strict=True) if seen == N_START for i in group]
+        return [
+            i for seen, group in zip(self.seen, self.groups, strict=True) if seen == N_START for i in group
+        ]
 
     def step(self, f):
         g = self.evaluate(f, self.x)
-        fresh = [k for k, group in enumerate(self.groups) if not self.seen[k] and any(g[i] != 0 for i in group)]
+        fresh = [
+            k for k, group in enumerate(self.groups) if not self.seen[k] and any(g[i] != 0 for i in group)
+        ]
         before = sum(len(group) for seen, group in zip(self.seen, self.groups, strict=True) if seen)
         live = [i for k, group in enumerate(self.groups) if self.seen[k] or k in fresh for i in group]
         begins = not self.left and sum(len(self.groups[k]) for k in fresh) > NEWCOMERS * before
@@ -138,7 +142,9 @@ class Dense:
             self.starts += 1
         else:
             if self.left == N_START - 1:
-                steepest = max(abs(m) / math.sqrt(v) if v > 0 else 0.0 for m, v in zip(self.m, self.v, strict=True))
+                steepest = max(
+                    abs(m) / math.sqrt(v) if v > 0 else 0.0 for m, v in zip(self.m, self.v, strict=True)
+                )
                 s.S = 1e-3 * max(1.0, *(abs(x) for x in self.x)) / steepest
                 s.lam = s.lam2 = s.bound = 0.0
                 s.seen = 0
@@ -157,7 +163,9 @@ class Dense:
             offset = self.length.S * self.m[i] / math.sqrt(self.v[i]) if self.v[i] > 0 else 0.0
             there[i] = self.x[i] - widened(self.x[i], offset)
         other = self.evaluate(f, there)
-        return [a - b for a, b in zip(self.x, there, strict=True)], [a - b for a, b in zip(g, other, strict=True)]
+        return [a - b for a, b in zip(self.x, there, strict=True)], [
+            a - b for a, b in zip(g, other, strict=True)
+        ]
 
     def displacement(self, g, i):
         """S sqrt(rho) g / D with g within three standard deviations of m."""
@@ -187,7 +195,7 @@ class Dense:
             self.since_landing = 0
         was = s.S
         s.cap()
-        self.caps += s.S < was
+        self.caps += was > s.S
         guarded_g = guarded(g, self.v, old)
         self.guards += guarded_g is not g
         self.moves += 1
@@ -258,7 +266,11 @@ class Sparse(Dense):
                 min(abs(m) / v, 1 / math.sqrt(v)) * value if v > 0 else 0.0
                 for m, v, value in zip(self.m, self.v, g, strict=True)
             ]
-            s.follow(self.along(f, g, [i for i in old if self.v[i] > 0], direction)[0], self.memory, self.since_probe)
+            s.follow(
+                self.along(f, g, [i for i in old if self.v[i] > 0], direction)[0],
+                self.memory,
+                self.since_probe,
+            )
             self.since_probe = 0
         guarded_g = guarded(g, self.v, old)
         self.guards += guarded_g is not g

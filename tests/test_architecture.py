@@ -35,6 +35,7 @@ ALLOWED = {
         "refsgd.kernels.jitted",
         "refsgd.kernels.jitted_directions",
         "refsgd.kernels.jitted_linear",
+        "refsgd.kernels.vsgd_numba",
         "refsgd.sgd.compiled",
     },
     "joblib": {"refsgd.adapters.epochs"},

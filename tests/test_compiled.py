@@ -10,8 +10,7 @@ from refsgd.kernels.contract import BLOCK
 
 RULES = {
     "default": refsgd.VSGD(),
-    "published": refsgd.VSGD(faithful=True),
-    "no outliers": refsgd.VSGD(outliers=None),
+    "average": refsgd.VSGD(average=True),
 }
 
 
@@ -60,7 +59,8 @@ def test_compiled_gradient_has_the_bits_of_pythons_loop(backend, name, n, d, bat
 
 
 @pytest.mark.parametrize(
-    "method", ["vsgd-fd", refsgd.VSGD(weighting="orthogonal"), refsgd.baselines.SGD(0.01)]
+    "method",
+    ["vsgd-fd", refsgd.VSGD("orthogonal"), refsgd.VSGD("sparse"), refsgd.baselines.SGD(0.01)],
 )
 def test_every_rule_takes_a_compiled_gradient(method):
     data = regression(40, 3)

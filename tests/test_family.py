@@ -1,4 +1,4 @@
-"""All rules of the vSGD family: against the printed algorithms, each other, and what they refuse."""
+"""All published rules: against the printed algorithms, each other, and what they refuse."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from driving import (
     is_active,
     resumed,
     slopes,
+    tell,
 )
 from driving import name as rule_name
 from driving import start as start_run
 
 import refsgd
-from refsgd import VSGD
+from refsgd import PublishedVSGD
 from refsgd.sgd.orthogonal import weights
-from refsgd.sgd.vsgd import PRESETS
+from refsgd.sgd.published import PRESETS
 
 X0 = np.array([5.0, -4.0, 1.0, 8.0, -0.5])
 each_rule = pytest.mark.parametrize("rule", FAMILY, ids=rule_name)
@@ -36,21 +37,18 @@ each_batch_size = pytest.mark.parametrize("n", [1, 4])
 
 BLOCKS = (2, 3)
 PUBLISHED = {
-    "vSGD-l": (oracles.BackProp, VSGD.preset("vsgd-l", faithful=True)),
-    "vSGD-g": (oracles.GlobalBackProp, VSGD.preset("vsgd-g", faithful=True)),
-    "vSGD-b": (
-        functools.partial(oracles.BlockBackProp, lengths=BLOCKS),
-        VSGD.preset("vsgd-b", faithful=True),
-    ),
-    "vSGD-fd": (oracles.Published, VSGD(faithful=True)),
-    "vSGD-fd, sparse": (oracles.PublishedSparse, VSGD(weighting="sparse", faithful=True)),
-    "vSGD-fd, orthogonal": (oracles.PublishedOrthogonal, VSGD(weighting="orthogonal", faithful=True)),
+    "vSGD-l": (oracles.BackProp, PRESETS["vsgd-l"]),
+    "vSGD-g": (oracles.GlobalBackProp, PRESETS["vsgd-g"]),
+    "vSGD-b": (functools.partial(oracles.BlockBackProp, lengths=BLOCKS), PRESETS["vsgd-b"]),
+    "vSGD-fd": (oracles.Published, PRESETS["vsgd-fd"]),
+    "vSGD-fd, sparse": (oracles.PublishedSparse, PublishedVSGD(weighting="sparse")),
+    "vSGD-fd, orthogonal": (oracles.PublishedOrthogonal, PublishedVSGD(weighting="orthogonal")),
 }
 
 
 @each_batch_size
 @pytest.mark.parametrize("published", PUBLISHED)
-def test_faithful_run_is_the_printed_algorithm(backend, published, n):
+def test_run_is_the_printed_algorithm(backend, published, n):
     twin, rule = PUBLISHED[published]
     d = 25 if published == "vSGD-l" else 5  # more than 10 parameters raise the over-estimate of g2_avg
     x0 = np.resize(X0, d)
@@ -61,13 +59,15 @@ def test_faithful_run_is_the_printed_algorithm(backend, published, n):
     for c in draws(200, n, d, seed=3):
         scale = scales * is_active(c) if rule.weighting == "sparse" else scales
 
-        def gradients(points, c=c, scale=scale):
-            rows = [(scale * slopes(np.asarray(point) - c)).tolist() for point in points]
-            return rows if is_fd else [*rows, (scale * curvatures(np.asarray(points[0]) - c)).tolist()]
+        def gradient(point, c=c, scale=scale):
+            return (scale * slopes(np.asarray(point) - c)).tolist()
 
-        oracle.step(gradients)
-        told = gradients(run.ask())
-        run.tell(told if is_fd else told[:1], None if is_fd else np.array(told[1]))
+        def hessian(point, c=c, scale=scale):
+            return (scale * curvatures(np.asarray(point) - c)).tolist()
+
+        told = [] if is_fd else [np.array(hessian(run.x))]
+        oracle.step(lambda points: [*map(gradient, points), *([] if is_fd else [hessian(points[0])])])
+        tell(run, gradient, *told)
         # A probe of about |x| / 1000 costs a secant 3 digits, and an error made once lives on in x; without
         # probes there are some ten roundings a step.
         tolerance = 1e-9 if is_fd else 1e-12
@@ -78,12 +78,11 @@ def test_faithful_run_is_the_printed_algorithm(backend, published, n):
     assert np.linalg.norm(run.x) < 0.7 * np.linalg.norm(x0)
 
 
-@pytest.mark.parametrize("faithful", [False, True], ids=["default", "published"])
 @pytest.mark.parametrize("lengths", [[5], [1] * 5], ids=["one", "singles"])
-def test_blocks_of_all_and_of_one_are_the_other_rules(backend, lengths, faithful):
+def test_blocks_of_all_and_of_one_are_the_other_rules(backend, lengths):
     alike = "vsgd-g" if len(lengths) == 1 else "vsgd-l"
-    blocks = VSGD.preset("vsgd-b", faithful=faithful).start(X0, blocks=lengths, backend=backend)
-    other = VSGD.preset(alike, faithful=faithful).start(X0, backend=backend)
+    blocks = PublishedVSGD.preset("vsgd-b").start(X0, blocks=lengths, backend=backend)
+    other = PublishedVSGD.preset(alike).start(X0, backend=backend)
     for run in (blocks, other):
         feed(run, draws(100, 3, 5))
     # The norm of a single gradient is the root of its square: an ulp a step, and no decision to amplify it.
@@ -131,23 +130,22 @@ def test_saved_run_goes_on_only_by_its_own_rule(preset):
     feed(run, draws(12, 2, 5))
     before = run.state_dict()
     for foreign in FAMILY:
-        with pytest.raises(ValueError, match=r"saved \w+ must be .*|saved must have the entries"):
+        with pytest.raises(ValueError, match=r"\w+ of state must be .*|state must have the entries"):
             run.load_state_dict(start_run(foreign, X0).state_dict() | {"outliers": np.array(7.0)})
     assert_same_state(run.state_dict(), before)
     if rule.sharing == "blocks":
         other = rule.start(X0, blocks=[3, 2])
         with pytest.raises(
-            ValueError, match=r"saved blocks must be \[3 2\], got \[2 3\]; load it into a run"
+            ValueError, match=r"blocks of state must be \[3 2\], got \[2 3\]; load it into a run"
         ):
             other.load_state_dict(before)
 
 
 THREADED = [
-    VSGD(),
-    VSGD(faithful=True),
-    VSGD(weighting="orthogonal"),
-    VSGD.preset("vsgd-l"),
-    VSGD.preset("vsgd-b", faithful=True),
+    PublishedVSGD(),
+    PublishedVSGD(weighting="orthogonal"),
+    PublishedVSGD.preset("vsgd-l"),
+    PublishedVSGD.preset("vsgd-b"),
 ]
 
 
@@ -166,42 +164,40 @@ def test_bits_do_not_depend_on_the_number_of_threads(backend, rule):
     assert_same(*runs)
 
 
-# -- the default of each rule
+# -- the rules at work
 
 
-@pytest.mark.parametrize("curvature", ["fd", "bbprop"])
-@pytest.mark.parametrize("sharing", ["element", "global", "blocks"])
-def test_default_reduces_the_loss_of_a_noisy_quadratic(backend, sharing, curvature):
+@pytest.mark.parametrize("preset", PRESETS)
+def test_loss_of_a_noisy_quadratic_is_reduced(backend, preset):
     h = np.array([1.0, 4.0, 0.5, 2.0, 1.0])
-    run = start_run(VSGD(curvature, sharing), X0, backend)
+    run = start_run(PRESETS[preset], X0, backend)
     noise = np.random.default_rng(0).normal(size=(500, 4, 5))
     for samples in noise:
-        told = h if curvature == "bbprop" else None
-        run.tell([h * (point - samples) for point in run.ask()], told)
+        told = [h] if run.rule.curvature == "bbprop" else []
+        tell(run, lambda point: h * (point - samples), *told)  # noqa: B023
     before, after = (h @ x**2 / 2 for x in (X0, run.x))
     # The mean of all samples is off by 1/45, which is a loss of 0.002.
     assert before > 70 and after < 0.05
 
 
-def test_curvature_of_the_minibatch_may_be_told_instead_of_each_sample(backend):
+@pytest.mark.parametrize("sharing", ["element", "global"])
+def test_curvature_of_the_minibatch_may_be_told_instead_of_each_sample(backend, sharing):
     """Small whole numbers, of which sums and means of 4 are exact."""
-    for faithful in (False, True):
-        runs = [VSGD("bbprop", faithful=faithful).start(X0, backend=backend) for _ in range(2)]
-        for k, c in enumerate(draws(20, 4, 5)):
-            h = np.arange(1.0, 6.0) + k % 3
-            runs[0].tell([slopes(runs[0].x - c)], h)
-            runs[1].tell([slopes(runs[1].x - c)], np.tile(h, (4, 1)))
-        assert_same(*runs)
+    runs = [PublishedVSGD("bbprop", sharing).start(X0, backend=backend) for _ in range(2)]
+    for k, c in enumerate(draws(20, 4, 5)):
+        h = np.arange(1.0, 6.0) + k % 3
+        runs[0].tell(slopes(runs[0].x - c), h)
+        runs[1].tell(slopes(runs[1].x - c), np.tile(h, (4, 1)))
+    assert_same(*runs)
 
 
 @pytest.mark.parametrize("sharing", ["element", "global"])
-def test_published_curvature_is_absolute_and_the_default_signed(sharing):
+def test_curvature_is_absolute(sharing):
     h = np.array([2.0, -2.0, 1.0, -1.0, 3.0])
-    for faithful in (False, True):
-        run = VSGD("bbprop", sharing, faithful=faithful).start(X0)
-        for c in draws(12, 2, 5):
-            run.tell([slopes(run.x - c)], h)
-        np.testing.assert_array_equal(run.state.h_avg, np.abs(h) if faithful else h)
+    run = PublishedVSGD("bbprop", sharing).start(X0)
+    for c in draws(12, 2, 5):
+        run.tell(slopes(run.x - c), h)
+    np.testing.assert_array_equal(run.state.h_avg, np.abs(h))
 
 
 # -- orthogonal reweighting
@@ -254,19 +250,19 @@ def test_weights_are_what_plain_loops_give_at_any_scale(dtype):
 )
 def test_copies_move_as_their_mean_and_orthogonal_samples_as_their_sum(backend, rows, n, total):
     """By the printed rate for as many samples as reinforce each other, which are all of n, or single."""
-    run = VSGD(weighting="orthogonal", faithful=True, outliers=None).start(np.zeros(3), backend=backend)
+    run = PublishedVSGD(weighting="orthogonal", outliers=None).start(np.zeros(3), backend=backend)
     feed(run, draws(15, 3, 3))
     rows, before = np.array(rows), run.x.copy()
-    run.tell([rows, rows + 0.1 * run.state.g_avg])
+    run.tell(rows)
+    run.tell(rows + 0.1 * run.state.g_avg)
     _, g, g2, h, h2, _ = run.state
     rate = h / h2 * n * g**2 / (g2 + (n - 1) * g**2)
     # x keeps an ulp of its own, a thousandth of the move
     np.testing.assert_allclose(run.x - before, -rate * total(rows), rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("faithful", [False, True], ids=["default", "published"])
-def test_copies_give_the_dense_run(backend, faithful):
-    runs = [VSGD(weighting=w, faithful=faithful).start(X0, backend=backend) for w in ("dense", "orthogonal")]
+def test_copies_give_the_dense_run(backend):
+    runs = [PublishedVSGD(weighting=w).start(X0, backend=backend) for w in ("dense", "orthogonal")]
     for run in runs:
         feed(run, np.repeat(draws(100, 1, 5), 4, axis=1))
     # Weights of 1/4 to an ulp; the sums of probes are taken in another order.
@@ -295,22 +291,22 @@ def test_copies_give_the_dense_run(backend, faithful):
             "sharing must be 'element' with",
         ),
         (
-            {"sharing": "global", "faithful": True},
-            "sharing must be 'element', got global; no paper shares rates with curvature='fd': pass 'bbprop'",
+            {"sharing": "global"},
+            "sharing must be 'element', got global; no paper shares rates with curvature='fd': pass curvat",
         ),
-        ({"sharing": "blocks", "faithful": True}, "sharing must be 'element', got blocks; no paper"),
+        ({"sharing": "blocks"}, "sharing must be 'element', got blocks; no paper"),
     ],
 )
 def test_contradictory_options_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
-        VSGD(**options)
+        PublishedVSGD(**options)
 
 
 def test_unknown_preset_is_refused():
     with pytest.raises(
         ValueError, match=r"name must be one of 'vsgd-fd', .*'vsgd-b', got 'adam'; choose one"
     ):
-        VSGD.preset("adam")
+        PublishedVSGD.preset("adam")
 
 
 @pytest.mark.parametrize(
@@ -323,8 +319,8 @@ def test_unknown_preset_is_refused():
     ],
 )
 def test_rules_say_what_they_require(preset, needs):
-    assert VSGD.preset(preset).requires == needs
-    assert VSGD.preset(preset, weighting="orthogonal").requires == (*needs, "rows")
+    assert PublishedVSGD.preset(preset).requires == needs
+    assert PublishedVSGD.preset(preset, weighting="orthogonal").requires == (*needs, "rows")
 
 
 @pytest.mark.parametrize(
@@ -348,7 +344,7 @@ def test_rules_say_what_they_require(preset, needs):
 )
 def test_refused_blocks(sharing, blocks, error, match):
     with pytest.raises(error, match=match):
-        VSGD(sharing=sharing).start(X0, blocks=blocks)
+        PublishedVSGD("bbprop", sharing).start(X0, blocks=blocks)
 
 
 ONES = np.ones((2, 5))
@@ -388,53 +384,59 @@ MISSING_HESSIAN = "diag_hess must be given where curvature is 'bbprop', got None
             ]
             if rule.weighting == weighting
         ],
-        (VSGD("bbprop"), ONES, np.ones(4), ValueError, r"diag_hess must have shape \(5,\), got \(4,\)"),
         (
-            VSGD("bbprop"),
+            PublishedVSGD("bbprop"),
+            ONES,
+            np.ones(4),
+            ValueError,
+            r"diag_hess must have shape \(5,\), got \(4,\)",
+        ),
+        (
+            PublishedVSGD("bbprop"),
             ONES,
             np.ones((2, 4)),
             ValueError,
             r"diag_hess must have shape \(n, 5\), got \(2, 4\)",
         ),
         (
-            VSGD("bbprop"),
+            PublishedVSGD("bbprop"),
             ONES,
             np.ones((3, 5)),
             ValueError,
             "diag_hess must have 2 rows, got 3; give one row",
         ),
         (
-            VSGD("bbprop"),
+            PublishedVSGD("bbprop"),
             ONES,
             np.ones(5, int),
             TypeError,
             "diag_hess must have dtype float32 or float64, got",
         ),
         (
-            VSGD("bbprop"),
+            PublishedVSGD("bbprop"),
             ONES,
             UNEQUAL,
             FloatingPointError,
             "diag_hess must be finite, .* got 1 of 5 entries",
         ),
         (
-            VSGD("bbprop"),
+            PublishedVSGD("bbprop"),
             ONES,
             ONES * 1e200,
             FloatingPointError,
             "diag_hess must be finite, and its square too",
         ),
     ],
-    ids=lambda value: rule_name(value) if isinstance(value, VSGD) else "",
+    ids=lambda value: rule_name(value) if isinstance(value, PublishedVSGD) else "",
 )
 @pytest.mark.parametrize("steps", [0, 4, 12])
 def test_refusal_leaves_the_run_as_it_was(rule, steps, grad, diag_hess, error, match):
     run = start_run(rule, X0)
     feed(run, draws(steps, 2, 5))
     before = run.state_dict()
-    points = run.ask()
     with pytest.raises(error, match=match):
-        run.tell([grad, ONES.copy()][: len(points)], diag_hess)
+        run.tell(grad, diag_hess)
+    assert not run.is_open
     assert_same_state(run.state_dict(), before)
     feed(run, draws(3, 2, 5))
     assert np.isfinite(run.state).all()

@@ -1,18 +1,17 @@
-"""Sparse weighting: CSR and dense rows, what is not touched, what is refused; and the kernels below."""
+"""Published sparse weighting: CSR and dense rows, what is not touched, what is refused; its kernels."""
 
 import numpy as np
 import pytest
 import scipy.sparse
+from driving import assert_same, tell
 
-import refsgd
-from refsgd import VSGD, kernels
-from refsgd.kernels import contract
-from refsgd.sgd.averages import allocate
+from refsgd import Moments, PublishedVSGD, kernels
+from refsgd.kernels.contract import BBPROP, FD
+from refsgd.sgd.averages import zeros
 
 RULES = {
-    "default": VSGD(weighting="sparse"),
-    "published": VSGD(weighting="sparse", faithful=True),
-    "bbprop": VSGD(curvature="bbprop", weighting="sparse"),
+    "fd": PublishedVSGD(weighting="sparse"),
+    "bbprop": PublishedVSGD(curvature="bbprop", weighting="sparse"),
 }
 FORMS = {
     "csr": scipy.sparse.csr_array,
@@ -35,8 +34,8 @@ def drive(rule, form, *, steps=60, n=3, dtype=np.float64, backend=None):
     run = rule.start(np.linspace(-3, 3, D).astype(dtype), backend=backend)
     for step in range(steps):
         samples, mask = touched(step, n, dtype)
-        rows = [form((point - samples) * mask) for point in run.ask()]
-        run.tell(rows, form(mask.astype(dtype)) if rule.curvature == "bbprop" else None)
+        diag_hess = [form(mask.astype(dtype))] if rule.curvature == "bbprop" else []
+        tell(run, lambda point: form((point - samples) * mask), *diag_hess)  # noqa: B023
     return run
 
 
@@ -72,35 +71,14 @@ def test_parameter_that_nothing_touches_stays_as_it_began(backend, name):
     assert (run.x[1:] != np.linspace(-3, 3, D)[1:]).any()
 
 
-def test_published_rule_is_the_dense_one_where_nothing_is_zero(backend):
-    runs = [
-        VSGD(weighting=w, faithful=True).start(np.full(3, 4.0), backend=backend) for w in ("dense", "sparse")
-    ]
+def test_rule_is_the_dense_one_where_nothing_is_zero(backend):
+    runs = [PublishedVSGD(weighting=w).start(np.full(3, 4.0), backend=backend) for w in ("dense", "sparse")]
     for step in range(100):
         samples = np.random.default_rng(step).normal(size=(2, 3))
         for run in runs:
-            run.tell([point - samples for point in run.ask()])
+            tell(run, lambda point: point - samples)  # noqa: B023
     # the sum of secants is divided by the probe before or after the mean: a rounding each
     np.testing.assert_allclose(runs[1].x, runs[0].x, rtol=1e-9)
-
-
-def test_sparse_logistic_regression_learns_in_one_pass():
-    """Zipf features: the published rule overshoots in common coordinates, each of which steps as if alone."""
-    rng = np.random.default_rng(0)
-    n, d = 3000, 500
-    share = 1 / np.arange(2, d + 2)
-    X = scipy.sparse.csr_array((rng.random((n, d)) < share).astype(float))
-    y = (rng.random(n) < 1 / (1 + np.exp(-(X @ rng.normal(0, 2, d))))).astype(float)
-
-    def grad(x, X, y):
-        return X.multiply((1 / (1 + np.exp(-(X @ x))) - y)[:, np.newaxis]).tocsr()
-
-    def loss(x, X, y):
-        return np.logaddexp(0, X @ x) - y * (X @ x)
-
-    res = refsgd.minimize(grad, np.zeros(d), (X, y), fun=loss, weighting="sparse", random_state=0)
-    base = -np.mean(y) * np.log(np.mean(y)) - np.mean(1 - y) * np.log(np.mean(1 - y))
-    assert res.success and res.fun < 0.97 * base
 
 
 def bad_csr(**change):
@@ -116,7 +94,7 @@ def bad_csr(**change):
         (
             bad_csr(indices=[1, 0, 1, 2]),
             ValueError,
-            "column indices that grow in each row, got row 0; call grad.sum",
+            "column indices that grow in each row, got row 0; call .*grad.sum",
         ),
         (bad_csr(indices=[0, 1, 2, 2]), ValueError, "column indices that grow in each row, got row 1"),
         (bad_csr(indices=[0, 3, 1, 2]), ValueError, r"column indices of 0 to 2, got 1 outside \(first: 3\)"),
@@ -149,33 +127,86 @@ def bad_csr(**change):
 def test_refused_rows_leave_the_run_as_it_was(weighting, rows, error, match):
     if weighting == "dense" and isinstance(rows, tuple):
         pytest.skip("moments are welcome there")
-    run = VSGD(weighting=weighting).start(np.ones(3))
-    for _ in range(12):
-        run.tell([point + np.zeros((2, 3)) for point in run.ask()])
-    before = run.state_dict()
-    with pytest.raises(error, match=match):
-        run.tell([rows, np.ones((2, 3))])
-    for entry, array in run.state_dict().items():
-        np.testing.assert_array_equal(before[entry], array, err_msg=entry)
+    run, untouched = (PublishedVSGD(weighting=weighting).start(np.ones(3)) for _ in range(2))
+    for each in (run, untouched):
+        for _ in range(12):
+            tell(each, lambda point: point + np.zeros((2, 3)))
+    for _ in range(2):  # at x, then at the probe
+        with pytest.raises(error, match=match):
+            run.tell(rows)
+        assert_same(run, untouched)
+        for each in (run, untouched):
+            each.tell(np.linspace(-1, 1, 6).reshape(2, 3))
+        assert_same(run, untouched)
 
 
 def test_probe_gradient_of_another_minibatch_is_refused():
-    run = VSGD(weighting="sparse").start(np.ones(3))
-    run.tell([np.ones((2, 3))])
+    run, untouched = (PublishedVSGD(weighting="sparse").start(np.ones(3)) for _ in range(2))
+    for each in (run, untouched):
+        each.tell(np.ones((2, 3)))
+        each.tell(np.ones((2, 3)))
     with pytest.raises(
         ValueError, match="probe grad must have 2 rows, got 3; evaluate all on the same minibatch"
     ):
-        run.tell([np.ones((2, 3)), np.ones((3, 3))])
+        run.tell(np.ones((3, 3)))
+    assert run.is_open
+    for each in (run, untouched):
+        each.tell(np.ones((2, 3)))
+    assert_same(run, untouched)
+
+
+def test_open_minibatch_is_not_in_the_checkpoint(backend):
+    rule = RULES["fd"]
+    run, closed, other = (drive(rule, np.asarray, steps=25, backend=backend) for _ in range(3))
+    samples, mask = touched(25, 3, float)
+    run.tell((run.ask() - samples) * mask)
+    assert run.is_open and (run.ask() != run.x).any()
+    for entry, array in closed.state_dict().items():
+        np.testing.assert_array_equal(run.state_dict()[entry], array, err_msg=entry)
+    other.load_state_dict(run.state_dict())
+    assert_same(other, closed)
+    run.tell((run.ask() - samples) * mask)
+    tell(closed, lambda point: (point - samples) * mask)
+    assert_same(run, closed)
+
+
+def test_numpy_set_to_raise_and_scratch_of_any_content_change_nothing(backend):
+    """An error within a step may leave anything in the scratch arrays; the next step has to be right."""
+    d = 64
+
+    def row(columns, factor):
+        def gradient(point):
+            data = factor * point[columns]
+            return scipy.sparse.csr_array((data, columns, [0, len(columns)]), shape=(1, d))
+
+        return gradient
+
+    run, plain = (RULES["fd"].start(np.ones(d), backend=backend) for _ in range(2))
+    every, last = np.arange(d), np.array([d - 1])
+    for each in (run, plain):
+        for _ in range(3):
+            tell(each, row(every, 1.0))
+    with np.errstate(all="raise"):
+        tell(run, row(every, 1e-200))
+    tell(plain, row(every, 1e-200))
+    assert_same(run, plain)
+    for content in (1, d, -1, np.iinfo(np.int32).max, np.iinfo(np.int32).min):
+        run._slots[:] = content
+        for each in (run, plain):
+            tell(each, row(last, 1.0))
+        assert_same(run, plain)
+    np.testing.assert_array_equal(run.tau[:-1], -4)
 
 
 @pytest.mark.parametrize("n", [1, 4])
 def test_csr_rows_weigh_densely_as_the_same_dense_rows(n):
-    runs = [VSGD().start(np.linspace(-3, 3, D)) for _ in range(2)]
+    """CSR rows give the curvature of the mean, as moments do."""
+    runs = [PublishedVSGD().start(np.linspace(-3, 3, D)) for _ in range(2)]
     for step in range(40):
         samples, mask = touched(step, n, float)
-        for run, form in zip(runs, (np.asarray, scipy.sparse.csr_array), strict=True):
-            run.tell([form((point - samples) * mask) for point in run.ask()])
-    np.testing.assert_array_equal(runs[0].x, runs[1].x)
+        for run, form in zip(runs, (Moments.from_rows, scipy.sparse.csr_array), strict=True):
+            tell(run, lambda point: form((point - samples) * mask))  # noqa: B023
+    assert_same(*runs)
 
 
 ENTRIES = {
@@ -186,15 +217,29 @@ ENTRIES = {
 }
 
 
+#: What slots may hold before: nothing, the places of another set, and what no set has.
+GARBAGE = [
+    np.zeros(8),
+    np.arange(8)[::-1],
+    np.full(8, 1),
+    np.full(8, 6),
+    np.full(8, -1),
+    np.full(8, np.iinfo(np.int32).max),
+    np.full(8, np.iinfo(np.int32).min),
+]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda slots: str(int(slots[0])))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("entries", ENTRIES)
-def test_columns_are_collected_in_order_of_appearance(backend, entries, dtype):
+def test_columns_are_collected_in_order_of_appearance_whatever_slots_hold(backend, entries, dtype, garbage):
     indices, data = np.array(ENTRIES[entries][0], np.int64), np.array(ENTRIES[entries][1], dtype)
     kernel = kernels.load(backend)
-    slots, columns, count = np.zeros(8, np.int32), np.full(6, -1), np.full(6, -1)
-    total, total_sq = np.empty((2, 6), dtype)
-    k = kernel.collect(indices, data, slots, columns, count, total, total_sq)
+    # columns that were left by another set, too, at which garbage may point
+    slots, columns, count = garbage.astype(np.int32), np.arange(8)[::-1].copy(), np.full(8, -1)
+    total, total_sq = np.full((2, 8), 7, dtype)
     expected = list(dict.fromkeys(i for i, value in zip(indices, data, strict=True) if value))
+    k = kernel.collect(indices, data, slots, columns, count, total, total_sq)
     assert columns[:k].tolist() == expected
     for j, column in enumerate(expected):
         values = data[(indices == column) & (data != 0)]
@@ -203,31 +248,45 @@ def test_columns_are_collected_in_order_of_appearance(backend, entries, dtype):
         for value in values:
             by_hand, by_hand_sq = by_hand + value, by_hand_sq + value * value
         assert (total[j], total_sq[j]) == (by_hand, by_hand_sq)
-    assert np.count_nonzero(slots) == k
-    more = np.zeros(6, dtype)
-    kernel.add(indices, data, slots, more)
-    np.testing.assert_array_equal(more[:k], total[:k])
+    others = np.delete(np.arange(8), expected)
+    np.testing.assert_array_equal(slots[others], garbage[others])
+    assert (total[len(data) :] == 7).all() and (columns[len(data) :] == np.arange(8)[::-1][len(data) :]).all()
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda slots: str(int(slots[0])))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_entries_are_added_where_their_columns_were_collected(backend, dtype, garbage):
+    kernel, slots, columns, count = (
+        kernels.load(backend),
+        garbage.astype(np.int32),
+        *np.empty((2, 3), np.int64),
+    )
+    found, (sums, squares) = np.array([6, 2, 6]), np.empty((2, 3), dtype)
+    k = kernel.collect(found, np.ones(3, dtype), slots, columns, count, sums, squares)
+    room = np.full(k + 2, 5, dtype)
+    every = np.arange(8).repeat(2)
+    kernel.add(every, np.arange(16, dtype=dtype), slots, columns[:k], room[:k])
+    assert room.tolist() == [5 + 12 + 13, 5 + 4 + 5, 5, 5]
+    kernel.add(every, np.arange(16, dtype=dtype), slots, columns[:0], room[:0])
+    assert room.tolist() == [5 + 12 + 13, 5 + 4 + 5, 5, 5]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("variant", [contract.DEFAULT, contract.FAITHFUL_FD, contract.FAITHFUL_BBPROP])
+@pytest.mark.parametrize("variant", [FD, BBPROP], ids=["fd", "bbprop"])
 def test_step_at_some_columns_is_the_step_there_and_nothing_elsewhere(backend, variant, dtype):
     rng = np.random.default_rng(0)
     d, columns = 40, np.array([7, 3, 39, 20])
-    before, _ = allocate(d, np.dtype(dtype))
-    before[:, :d] = rng.random((6, d)) + np.array([[0], [-0.5], [0.5], [-0.5], [0.5], [2]])
+    before, _ = zeros(d, np.dtype(dtype))
+    before[:, :d] = rng.random((6, d)) + np.array([[0], [-0.5], [0.5], [0.5], [0.5], [2]])
     parts = rng.normal(size=(4, d)).astype(dtype)
     parts[1] = parts[0] ** 2 + 1
+    parts[2] = np.abs(parts[2])
     parts[3] = parts[2] ** 2
     everywhere, there = before.copy(), before.copy()
     kernel = kernels.load(backend)
-    limit = 4 / 3 if variant == contract.DEFAULT else 4.0
-    kernel.step(
-        everywhere, *parts, parts[0], 3.0, dtype(4) / dtype(3) if limit < 4 else 4.0, 4.0, 0.5, variant
-    )
-    kernel.step_at(
-        there, columns, np.full(4, 3), *np.ascontiguousarray(parts[:, columns]), 4.0, 4.0, 0.5, variant
-    )
+    kernel.published_step(everywhere, *parts, parts[0], 3.0, 4.0, variant)
+    some = np.ascontiguousarray(parts[:, columns])
+    kernel.published_step_at(there, columns, np.full(4, 3), *some, 4.0, variant)
     np.testing.assert_array_equal(there[:, columns], everywhere[:, columns])
     others = np.delete(np.arange(d), columns)
     np.testing.assert_array_equal(there[:, others], before[:, others])

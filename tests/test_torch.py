@@ -156,21 +156,79 @@ def train(model, optimizer, samples):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_optimiser_takes_the_steps_of_a_run(dtype):
     model, twin = network(dtype), network(dtype)
-    run = refsgd.VSGD().start(np.concatenate([p.detach().numpy().ravel() for p in twin.parameters()]))
+    sizes = [p.numel() for p in twin.parameters()]
+    x0 = np.concatenate([p.detach().numpy().ravel() for p in twin.parameters()])
+    run = refsgd.VSGD().start(x0, groups=sizes)
     losses = train(model, VSGD(model.parameters()), batches(60))
+
+    def evaluate(x):
+        torch.nn.utils.vector_to_parameters(torch.from_numpy(run.ask().copy()), twin.parameters())
+        twin.zero_grad()
+        loss = (twin(x) - x[:, :2]).square().mean()
+        loss.backward()
+        run.tell(flat(twin))
+        return float(loss.detach())
+
     for i, x in enumerate(batches(60).to(dtype)):
-        told = []
-        for point in run.ask():
-            torch.nn.utils.vector_to_parameters(torch.from_numpy(point.copy()), twin.parameters())
-            twin.zero_grad()
-            loss = (twin(x) - x[:, :2]).square().mean()
-            loss.backward()
-            if not told:
-                assert losses[i] == float(loss.detach())
-            told.append(flat(twin)[np.newaxis])
-        run.tell(told)
+        assert losses[i] == evaluate(x)
+        if run.is_open:
+            evaluate(x)
     found = np.concatenate([p.detach().numpy().ravel() for p in model.parameters()])
     np.testing.assert_array_equal(found, run.x)
+
+
+def test_closure_is_called_once_on_most_steps():
+    model, calls = network(), []
+    optimizer = VSGD(model.parameters())
+
+    def closure(x):
+        calls.append([p.detach().clone() for p in model.parameters()])
+        optimizer.zero_grad()
+        loss = (model(x) - x[:, :2]).square().mean()
+        loss.backward()
+        return loss
+
+    counts = []
+    for x in batches(300):
+        before, n = [p.detach().clone() for p in model.parameters()], len(calls)
+        optimizer.step(functools.partial(closure, x))
+        counts.append(len(calls) - n)
+        assert all(torch.equal(p, q) for p, q in zip(before, calls[n], strict=True))
+    assert counts[:10] == [1] + [2] * 9
+    assert set(counts) == {1, 2} and np.mean(counts[100:]) < 1.5
+
+
+def test_layer_that_is_unfrozen_begins_then():
+    model = network()
+    model[0].requires_grad_(False)
+    optimizer = VSGD(model.parameters())
+    train(model, optimizer, batches(30))
+    before = model[0].weight.detach().clone(), model[2].weight.detach().clone()
+    model[0].requires_grad_(True)
+    train(model, optimizer, batches(10, seed=2))
+    assert torch.equal(model[0].weight, before[0])
+    assert torch.equal(model[2].weight, before[1])  # all stand still, while the length is measured anew
+    losses = train(model, optimizer, batches(300, seed=3))
+    assert not torch.equal(model[0].weight, before[0])
+    assert np.mean(losses[-50:]) < 0.1
+
+
+def test_closure_that_fails_at_the_second_point_leaves_parameters_alone():
+    model = network()
+    optimizer = VSGD(model.parameters())
+    train(model, optimizer, batches(1))
+    before, calls = [p.detach().clone() for p in model.parameters()], []
+
+    def closure():
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("no second time")
+        model(batches(1)[0]).square().mean().backward()
+
+    with pytest.raises(RuntimeError, match="no second time"):
+        optimizer.step(closure)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+    train(model, optimizer, batches(20))
 
 
 def test_optimiser_learns():
@@ -220,7 +278,8 @@ def test_gradient_that_is_not_finite_leaves_parameters_alone():
         (lambda m: VSGD(m.parameters()).step(), TypeError, "closure must be given, got None"),
         (lambda m: VSGD(m.half().parameters()), TypeError, "all float32 or all float64, got torch.float16"),
         (lambda m: VSGD(m.to("meta").parameters()), ValueError, r"on the CPU, got \['meta'\]"),
-        (lambda m: VSGD(m.parameters(), refsgd.VSGD.preset("vsgd-l")), ValueError, "rule must use curvature"),
+        (lambda m: VSGD(m.parameters(), refsgd.VSGD("sparse")), ValueError, "rule must be a refsgd.VSGD with"),
+        (lambda m: VSGD(m.parameters(), refsgd.PublishedVSGD()), ValueError, "rule must be a refsgd.VSGD with"),
         (
             lambda m: VSGD(m.parameters()).add_param_group({"params": [torch.nn.Parameter(torch.ones(2))]}),
             ValueError,

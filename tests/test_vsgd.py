@@ -100,8 +100,7 @@ def test_dense_run_is_what_plain_loops_give(backend, seed):
         feed(run, grad)
         assert_twin(run, twin)
         np.testing.assert_allclose(run.x_avg, twin.x_avg, rtol=1e-9, atol=1e-12)
-    # Every branch of the rule was taken.
-    assert min(twin.outliers, twin.guards, twin.limited, twin.caps) > 0
+    assert min(twin.outliers, twin.guards, twin.limited) > 0
     assert run.n_steps == 300 < run.n_gradients
     assert run.x[5] == 3.0 and run.x[4] != 1.0
 
@@ -121,6 +120,23 @@ def test_any_gradients_give_what_plain_loops_give(backend):
         feed(run, lambda x: next(calls[1]))  # noqa: B023
         assert_twin(run, twin)
     assert twin.outliers > 0
+
+
+def test_ceiling_is_what_plain_loops_give(backend):
+    """Least squares on one row at a time, where a step overshoots its own row."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 40))
+    targets = rows @ rng.normal(size=40) + rng.normal(size=200)
+    twin, run = oracles_vsgd.Dense([0.0] * 40), VSGD().start(np.zeros(40), backend=backend)
+    for a, b in zip(rows, targets, strict=True):
+
+        def grad(x, a=a, b=b):
+            return a * (a @ np.asarray(x) - b)
+
+        twin.step(grad)
+        feed(run, grad)
+        assert_twin(run, twin, rtol=1e-7)  # the order of a sum matters to a residual, and lives on
+    assert twin.caps > 0
 
 
 def test_groups_that_begin_late_are_what_plain_loops_give(backend):
@@ -147,7 +163,7 @@ def test_groups_that_begin_late_are_what_plain_loops_give(backend):
         else:
             assert (run.x[:150] != before[:150]).all()
         if k in (75, 79):
-            assert run.x[190] == x0[190] and run.tau[190] == 0
+            assert run.x[190] == x0[190] and run.tau[190] == (0 if k == 75 else 10)
     assert twin.starts == 2
     assert (run.x != x0).all()
 
@@ -165,8 +181,8 @@ def test_sparse_run_is_what_plain_loops_give(backend):
         def rows(x, c=c, active=active):
             return slopes(np.asarray(x) - c) * active
 
-        twin.step(lambda x: rows(x).sum(axis=0) / 3)  # noqa: B023
-        feed(run, lambda x: csr_array(rows(x)))  # noqa: B023
+        twin.step(lambda x: rows(x).sum(axis=0) / 3)
+        feed(run, lambda x: csr_array(rows(x)))
         assert_twin(run, twin)
     assert min(twin.outliers, twin.guards, twin.limited) > 0
     assert (run.tau == 0).any() or (run.x != x0).all()
@@ -455,9 +471,13 @@ BAD = {
     "tuple": ((1,), ValueError, "grad must have the fields n_samples, mean and mean_sq"),
     "samples": ((0, np.ones(3)), ValueError, "n_samples of grad must be at least 1"),
     "csr": (csr_array(np.ones((2, 4))), ValueError, r"grad must have shape \(n, 3\), got \(2, 4\)"),
-    "nan": (np.array([1.0, np.nan, 0.0]), FloatingPointError, "grad must be finite.*got 1 of 3 entries"),
-    "inf": (np.array([[1.0, np.inf, 0.0]]), FloatingPointError, "grad must be finite.* at step"),
-    "huge": (np.array([1.0, 1e200, 0.0]), FloatingPointError, "a largest entry of 1e\\+200"),
+    "nan": (
+        np.array([[1.0, np.nan, 0.0]] * 2),
+        FloatingPointError,
+        "grad must be finite.*got 1 of 3",
+    ),
+    "inf": (np.array([[1.0, np.inf, 0.0]] * 2), FloatingPointError, "grad must be finite.* at step"),
+    "huge": (np.array([[1.0, 1e200, 0.0]] * 2), FloatingPointError, "a largest entry of 1e\\+200"),
 }
 
 
@@ -495,13 +515,15 @@ def test_another_number_of_samples_at_the_second_point_is_refused():
     for weighting in ("dense", "sparse", "orthogonal"):
         run = started(3, steps=1, rule=VSGD(weighting))
         run.tell(np.ones((2, 3)))
-        with pytest.raises(ValueError, match="grad at the second point must have 2 samples, got 3; evaluate both"):
+        with pytest.raises(ValueError, match="grad at the second point must have 2 samples, got 3"):
             run.tell(np.ones((3, 3)))
         run.tell(np.ones((2, 3)))
         assert run.n_steps == 2
 
 
-@pytest.mark.parametrize("gradient", [Moments(1, np.ones(3)), csr_array(np.ones((1, 3)))], ids=["moments", "csr"])
+@pytest.mark.parametrize(
+    "gradient", [Moments(1, np.ones(3)), csr_array(np.ones((1, 3)))], ids=["moments", "csr"]
+)
 def test_orthogonal_weighting_needs_rows(gradient):
     run = VSGD("orthogonal").start(np.ones(3))
     with pytest.raises(ValueError, match="grad must be an array for weighting='orthogonal'"):
@@ -520,7 +542,11 @@ def test_orthogonal_weighting_needs_rows(gradient):
         (lambda: VSGD().start(np.ones(0)), ValueError, "x0 must have at least one parameter"),
         (lambda: VSGD().start(np.array([1.0, np.nan])), ValueError, "x0 must be finite"),
         (lambda: VSGD().start(np.ones(3, int)), TypeError, "x0 must have dtype float32 or float64"),
-        (lambda: VSGD().start(np.ones(3)).x_avg, AttributeError, "x_avg must be asked of a run that averages"),
+        (
+            lambda: VSGD().start(np.ones(3)).x_avg,
+            AttributeError,
+            "x_avg must be asked of a run that averages",
+        ),
     ],
 )
 def test_what_cannot_be_is_named(call, error, match):
@@ -549,8 +575,8 @@ def test_loss_without_end_is_named():
 def test_steps_that_vanish_by_rounding_are_named():
     run = VSGD().start(np.full(3, 1e9, np.float32))
     rng = np.random.default_rng(0)
-    for _ in range(60):
-        feed(run, lambda x, c=rng.normal(size=3): (x - np.float32(1e9) + c * 1e-6).astype(np.float32))
+    for c in rng.normal(size=(60, 3)):
+        feed(run, lambda x, c=c: (x - np.float32(1e9) + c * 1e-6).astype(np.float32))
     assert run.trouble == "steps vanish by rounding: x is too large for them in its dtype"
 
 
@@ -560,6 +586,12 @@ def test_a_run_that_makes_sense_has_no_trouble():
     run = VSGD().start(np.array([3.0, -4.0]))
     drive(run, np.zeros((300, 2)))
     assert run.trouble == ""
+    solved = VSGD().start(np.array([3.0, -4.0], np.float32))
+    for c in draws(60, 1, 2)[:, 0]:
+        feed(solved, lambda x, c=c: slopes(x - c))
+    for _ in range(2000):  # a loss of 0, as that of separable samples: averages fade, which is no trouble
+        feed(solved, lambda x: np.zeros(2))
+    assert solved.trouble == ""
 
 
 # -- checkpoints
@@ -608,7 +640,10 @@ def test_groups_are_part_of_a_checkpoint(backend):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"version": np.array(2)}, "state must be of version 3, got version 2; another release of refsgd saved"),
+        (
+            {"version": np.array(2)},
+            "state must be of version 3, got version 2; another release",
+        ),
         ({"version": None}, "state must be of version 3, got version None"),
         ({"tau": None}, r"state must have the entries .*, got none of \['tau'\]; pass the complete one"),
         ({"weighting": np.array("sparse")}, "weighting of state must be dense, got sparse"),

@@ -22,12 +22,12 @@ Array = NDArray[Any]
 LANES = 16
 BLOCK = 4096
 
-#: Minibatches of a start, at a fixed x; factor by which mean squares are over-estimated after it, so that first
-#: steps are careful.
+#: Minibatches of a start, at a fixed x; factor by which mean squares are over-estimated after it, so that
+#: first steps are careful.
 N_START, OVERESTIMATE = 10, 10.0
 
-#: The default rule: standard deviations of one entry beyond which a step does not follow it; root mean squares
-#: of a whole minibatch beyond which it counts as that.
+#: The default rule: standard deviations beyond which a step does not follow an entry; root mean squares
+#: beyond which a whole minibatch counts as that.
 LIMIT, GUARD = 3.0, 8.0
 
 #: What ``variant`` of a published step says: how curvature becomes a rate.
@@ -76,8 +76,8 @@ class Check(Protocol):
     """Sum of ``(unit * grad)**2`` in the one column of ``sums``: finite only if ``grad`` is fit for a step.
 
     Here and below ``sums`` has a row per block of `BLOCK` columns, in which `LANES` interleaved partial sums
-    are taken in order, in the dtype of the gradient, and then added in order in float64; its last row receives
-    the sums of all rows above, added in order. ``unit`` is a power of 2.
+    are taken in order, in the dtype of the gradient, and then added in order in float64; its last row
+    receives the sums of all rows above, added in order. ``unit`` is a power of 2.
     """
 
     def __call__(self, grad: Array, unit: float, sums: Array) -> None: ...

@@ -7,7 +7,7 @@ import math
 import numba
 import numpy as np
 
-from . import vsgd_numpy
+from . import vsgd_numba
 from .contract import BLOCK, FD, MAX_CURV_EXPONENT, WIDEN, Array, Kernels
 from .jitted_directions import directions, square_rows
 from .jitted_linear import linear, look
@@ -212,12 +212,12 @@ def published_step_at(
 
 KERNELS = Kernels(
     f"numba {numba.__version__}",
-    vsgd_numpy.check,
-    vsgd_numpy.probe,
-    vsgd_numpy.land,
-    vsgd_numpy.secant,
-    vsgd_numpy.step,
-    vsgd_numpy.bind_advance(vsgd_numpy.check, vsgd_numpy.step),
+    vsgd_numba.check,
+    vsgd_numba.probe,
+    vsgd_numba.land,
+    vsgd_numba.secant,
+    vsgd_numba.step,
+    vsgd_numba.bind_advance,
     moments,
     collect,
     add,

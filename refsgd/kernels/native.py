@@ -9,8 +9,8 @@ import numpy as np
 
 from .._errors import BackendError
 from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
-from . import contract, vsgd_numpy
-from .contract import Array, Kernels
+from . import contract
+from .contract import Advance, Array, Kernels
 
 _ABI_VERSION = 6
 
@@ -45,6 +45,10 @@ def _functions(stem: str) -> dict[np.dtype[Any], tuple[Any, Callable[..., int]]]
     }
 
 
+_CHECK, _VSGD_PROBE, _LAND, _SECANT, _STEP, _ADVANCE, _TWIN = map(
+    _functions,
+    ("vsgd_check", "vsgd_probe", "vsgd_land", "vsgd_secant", "vsgd_step", "vsgd_advance", "vsgd_twin"),
+)
 _MOMENTS, _CURVATURE, _COLLECT, _ADD = map(_functions, ("moments", "curvature", "collect", "add"))
 _PUBLISHED_PROBE, _PUBLISHED_STEP, _PUBLISHED_STEP_FD, _PUBLISHED_STEP_AT = map(
     _functions, ("published_probe", "published_step", "published_step_fd", "published_step_at")
@@ -66,6 +70,67 @@ def _are_fit(status: int) -> bool:
     if status != lib.REFSGD_UNFIT:
         _check(status)
     return status == _OK
+
+
+def check(grad: Array, unit: float, sums: Array) -> None:
+    ctype, function = _CHECK[grad.dtype]
+    _check(function(_buffer(ctype, grad), grad.size, unit, _buffer(_DOUBLES, sums, True), _threads))
+
+
+def probe(state: Array, begin: int, length: float, point: Array) -> None:
+    ctype, function = _VSGD_PROBE[state.dtype]
+    out = _buffer(ctype, point, True)
+    _check(function(_buffer(ctype, state), state.shape[1], begin, point.size, length, out, _threads))
+
+
+def land(state: Array, begin: int, grad: Array, unit: float, length: float, point: Array) -> None:
+    ctype, function = _LAND[state.dtype]
+    rows, g, out = _buffer(ctype, state), _buffer(ctype, grad), _buffer(ctype, point, True)
+    _check(function(rows, state.shape[1], begin, grad.size, g, unit, length, out, _threads))
+
+
+def secant(
+    state: Array, begin: int, point: Array, grad: Array, point_grad: Array, unit: float, sums: Array
+) -> None:
+    ctype, function = _SECANT[state.dtype]
+    inputs = [_buffer(ctype, array) for array in (point, grad, point_grad)]
+    where = _buffer(ctype, state), state.shape[1], begin, grad.size
+    _check(function(*where, *inputs, unit, _buffer(_DOUBLES, sums, True), _threads))
+
+
+def step(
+    state: Array, begin: int, grad: Array, factor: float, length: float, weight: float, sums: Array
+) -> None:
+    ctype, function = _STEP[state.dtype]
+    n_rows, width = state.shape
+    where = _buffer(ctype, state, True), width, n_rows > 4, begin, grad.size
+    scalars = factor, length, weight
+    _check(function(*where, _buffer(ctype, grad), *scalars, _buffer(_DOUBLES, sums, True), _threads))
+
+
+def bind_advance(state: Array, energy: Array, sums: Array) -> Advance:
+    ctype, function = _ADVANCE[state.dtype]
+    rows, (n_rows, width) = _buffer(ctype, state, True), state.shape
+    energies, totals = _buffer(_DOUBLES, energy, True), _buffer(_DOUBLES, sums, True)
+    has_average = int(n_rows > 4)
+    known, at = state, rows  # the last gradient and its address
+
+    def advance(grad: Array, unit: float, g2_sum: float, length: float, weight: float) -> bool:
+        nonlocal known, at
+        if grad is not known:
+            known, at = grad, _buffer(ctype, grad)
+        status = function(
+            rows, width, has_average, grad.size, at, unit, g2_sum, length, weight, energies, totals, _threads
+        )
+        return status == _OK or _are_fit(status)
+
+    return advance
+
+
+def twin(state: Array, grad: Array) -> None:
+    """The memory roof of a step: the same streams, trivial arithmetic. For benchmarks."""
+    ctype, function = _TWIN[state.dtype]
+    _check(function(_buffer(ctype, state, True), state.shape[1], grad.size, _buffer(ctype, grad), _threads))
 
 
 def moments(rows: Array, mean: Array, mean_sq: Array | None) -> bool:
@@ -232,12 +297,12 @@ _DESCRIPTION = f"{_INSTRUCTIONS}, {'OpenMP' if lib.refsgd_has_openmp() else 'no 
 
 KERNELS = Kernels(
     _DESCRIPTION,
-    vsgd_numpy.check,
-    vsgd_numpy.probe,
-    vsgd_numpy.land,
-    vsgd_numpy.secant,
-    vsgd_numpy.step,
-    vsgd_numpy.bind_advance(vsgd_numpy.check, vsgd_numpy.step),
+    check,
+    probe,
+    land,
+    secant,
+    step,
+    bind_advance,
     moments,
     collect,
     add,

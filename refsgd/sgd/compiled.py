@@ -1,15 +1,16 @@
 """Gradients of one sample that Numba has compiled, and the loop of a run around them, without Python.
 
 ``grad(x, *sample, out)`` writes the gradient (d,) at ``x`` of one sample, one entry or row of each array, to
-``out``. The loop calls the kernels of `refsgd.kernels.jitted`, whose bits are those of every backend, and is
-compiled once for each kind of data; a new gradient only compiles itself.
+``out``. The loop is that of `refsgd.Run.tell` after the start, with the functions of `refsgd.sgd.length` and
+`refsgd.kernels.vsgd_numba`, whose bits are those of every backend. It is compiled once for each kind of data;
+a new gradient only compiles itself.
 """
 
 from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -21,11 +22,11 @@ from numba.extending import intrinsic, overload, register_jitable
 from numpy.typing import NDArray
 
 from .._errors import message
-from ..kernels import jitted
-from ..kernels.contract import BLOCK, DEFAULT, FAITHFUL_FD, LANES
-from . import curvature
+from ..kernels import jitted, vsgd_numba
+from ..kernels.contract import BLOCK, LANES, WIDEN
+from ..kernels.vsgd_numpy import guarded
+from . import length
 from .aligned import aligned_zeros
-from .averages import N_START
 from .run import Run
 from .sampler import Minibatches
 
@@ -34,15 +35,19 @@ Array = NDArray[Any]
 #: Seconds without Python at most, about: how long Ctrl-C and the progress bar wait.
 PAUSE = 0.05
 
-#: Shape of the loop's work. Rows: the six of a state; the probe point; mean and mean square of the gradient;
-#: its mean at the probe; two of what is summed up; three of lanes. They are as far apart as the longest is
-#: long and a few cache lines, so that they do not alias.
-N_ROWS, WIDTH = 15, BLOCK + 2 * LANES
+#: Shape of the loop's work. Rows: x, m, v, tau and the average of x; the second point; the mean gradient at x
+#: and there; four rows of what is summed up; lanes. They are as far apart as the longest is long and a few
+#: cache lines, so that they do not alias.
+N_ROWS, WIDTH = 13, BLOCK + 2 * LANES
 
 #: What a user may have asked of the compiler, and gets here too.
 OPTIONS = ("boundscheck", "error_model", "fastmath")
 
-follow = numba.njit(cache=True, error_model="numpy")(curvature.follow)
+number_jit = numba.njit(cache=True, error_model="numpy")
+curvature, weight = number_jit(length.curvature), number_jit(length.weight)
+followed, landed, capped = number_jit(length.followed), number_jit(length.landed), number_jit(length.capped)
+guard = number_jit(guarded)
+LONGEST = length.LONGEST
 
 
 def is_for_one_sample(grad: Any, n_arrays: int) -> bool:
@@ -82,63 +87,52 @@ class SampleGradient:
         fill(self.call, x, tuple(map(np.ascontiguousarray, batch)), np.arange(n), rows)
         return rows
 
-    def leap_of(self, run: Any) -> Callable[[Minibatches, float], int] | None:
+    def loop_for(self, run: Any) -> CompiledLoop | None:
         """What does several steps of ``run`` at once; None where a step is more than this loop knows.
 
-        It is for the online and minibatch vSGD-fd of up to `BLOCK` parameters. Beyond, a step takes longer
-        than Python does around it.
+        It is for the default rule with dense weighting and up to `BLOCK` parameters. Beyond, the time that
+        Python takes around a step no longer matters.
         """
-        rule = run.rule
-        is_simple = isinstance(run, Run) and (rule.curvature, rule.sharing, rule.weighting) == (
-            "fd",
-            "element",
-            "dense",
-        )
-        return Leap(self.call, run) if is_simple and run.x.size <= BLOCK else None
+        is_dense = isinstance(run, Run) and run.rule.weighting == "dense"
+        return CompiledLoop(self.call, run) if is_dense and run.x.size <= BLOCK else None
 
 
-class Leap:
+class CompiledLoop:
     """The loop and the memory that it works in."""
 
     def __init__(self, call: Any, run: Run) -> None:
         self._call, self._run = call, run
         self._arrays: tuple[Array, ...] | None = None
-        self._pace = 1
+        self._steps_per_call = 1
 
-    def __call__(self, batches: Minibatches, most: float) -> int:
+    def __call__(self, batches: Minibatches, max_steps: float) -> int:
         """Do at most so many steps, all within one epoch; return how many. 0: let Python do one.
 
-        That is for the start, for a gradient that is not finite, and for per-sample curvature.
+        That is for the start, for parameters that begin late, and for a gradient that is not finite.
         """
         run, n = self._run, batches.batch_size
-        is_per_sample = run.rule.faithful and n > 1
-        if run.n_steps < N_START or run.step_scale.scale == 0 or is_per_sample:
+        if not run.is_whole or run.counters.start_left or run.is_open:
             return 0
         if self._arrays is None:
             self._arrays = tuple(map(np.ascontiguousarray, batches.arrays))
             self._rows = np.empty((n, run.x.size), run.x.dtype)
             self._work = aligned_zeros((N_ROWS, WIDTH), run.x.dtype)
-        steps = int(min(self._pace, most))
+        steps = int(min(self._steps_per_call, max_steps))
         if batches.arrays:
             steps = min(steps, batches.steps_an_epoch - run.n_steps % batches.steps_an_epoch)
             rows = batches.rows(run.n_steps, steps)
         else:
             rows = np.zeros(steps * n, np.int64)
         began = time.perf_counter()
-        limits = run.rule.limits(1)
-        largest_scale = run.step_scale._replace(scale=np.inf).bounded(run.x.dtype).scale
-        done, samples, latest, scale, lipschitz = loop(
-            self._call, run._buffer, self._rows, self._work, self._arrays, rows, *limits,
-            run.step_scale.scale, run.step_scale.lipschitz, largest_scale, run.rule.faithful,
+        done, *after = loop(
+            self._call, run.buffer, self._rows, self._work, self._arrays, rows, run.unit, LONGEST * run.scale,
+            run.step_length, *run.sums, *run.counters,
         )  # fmt: skip
         if done:
-            run.n_steps += done
-            run.n_samples += samples
-            run.batch_size = latest
-            run.step_scale = run.step_scale._replace(scale=scale, lipschitz=lipschitz)
+            run.after_steps(*after)
             is_slow = time.perf_counter() - began > PAUSE
-            self._pace = max(1, self._pace // 2) if is_slow else 2 * self._pace
-        return done
+            self._steps_per_call = max(1, self._steps_per_call // 2) if is_slow else 2 * self._steps_per_call
+        return int(done)
 
 
 def sample_type(array: Array) -> Any:
@@ -161,13 +155,13 @@ def pointer(typing_context: Any, address: Any) -> Any:
 
 
 @register_jitable
-def borrow(array: Array) -> Array:
+def unowned_view(array: Array) -> Array:
     """The same memory without a count of its owners, which costs more than a short step."""
     return numba.carray(pointer(array.ctypes.data), array.shape, array.dtype)  # type: ignore[call-arg]
 
 
-def borrow_each(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
-    return tuple(map(borrow, arrays))
+def unowned_views(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    return tuple(map(unowned_view, arrays))
 
 
 def row_of(arrays: tuple[Array, ...], i: int) -> tuple[Any, ...]:
@@ -175,11 +169,11 @@ def row_of(arrays: tuple[Array, ...], i: int) -> tuple[Any, ...]:
 
 
 # Numba has no loop over arrays of several types: these recur.
-@overload(borrow_each)
-def _borrow_each(arrays):  # type: ignore[no-untyped-def]
+@overload(unowned_views)
+def _unowned_views(arrays):  # type: ignore[no-untyped-def]
     if len(arrays) == 0:
         return lambda arrays: ()
-    return lambda arrays: (borrow(arrays[0]), *borrow_each(arrays[1:]))
+    return lambda arrays: (unowned_view(arrays[0]), *unowned_views(arrays[1:]))
 
 
 @overload(row_of)
@@ -197,8 +191,8 @@ def fill(grad: Any, x: Array, arrays: tuple[Array, ...], rows: Array, out: Array
 
 
 @register_jitable
-def far_rows(work: Array) -> Array:
-    """The work of `Leap` as an array of which the compiler knows how far apart rows are.
+def strided_view(work: Array) -> Array:
+    """The work of `CompiledLoop` as an array of which the compiler knows how far apart rows are.
 
     So it sees that they do not overlap, and takes vectors of parameters without asking in each step.
     """
@@ -206,94 +200,165 @@ def far_rows(work: Array) -> Array:
 
 
 @register_jitable
-def whole(d: int) -> int:
-    """As many parameters as fill whole vectors. Those beyond d are zeros, of which a step makes zeros."""
+def padded_size(d: int) -> int:
+    """As many parameters as fill whole vectors. Those beyond d are zeros, which a step leaves zeros."""
     return -(-d // LANES) * LANES
 
 
 @register_jitable
-def copy(source: Array, target: Array, d: int) -> None:
+def copy_rows(source: Array, target: Array, n_rows: int, d: int) -> None:
     """Copy x and its averages, which are the first rows of both."""
-    for row in range(6):
+    for row in range(n_rows):
         for i in range(d):
             target[row, i] = source[row, i]
 
 
-@jitted.inline
-def are_finite(one: Array, other: Array) -> bool:
-    """Whether the squares of all values add up to something finite."""
-    total = one.dtype.type(0)
-    for i in range(one.size):
-        total += one[i] * one[i] + other[i] * other[i]
-    return total - total == 0
+@vsgd_numba.inline
+def block_sum(values: Array, lanes: Array) -> float:
+    """The sum of at most a block, in the order that the contract lays down.
+
+    As few values as there are lanes are lanes themselves.
+    """
+    total = 0.0
+    if values.size > LANES:
+        total += vsgd_numba.lanes_sum(values, lanes)
+    else:
+        for i in range(values.size):
+            total += values[i]
+    return total
 
 
 @jit
 def loop(  # type: ignore[no-untyped-def]
-    grad, state, samples, work, arrays, rows, limit_g, limit_h, scale, lipschitz, largest_scale, faithful
-):
+    grad, state, samples, work, arrays, rows, unit, limit, s, g2_sum, tau_sum, n_steps, n_samples,
+    n_gradients, batch_size, start_left, since_probe, since_landing, n_moves,
+):  # fmt: skip
     """Steps on the samples ``rows``, as many a step as ``samples`` (n, d) has rows: what `Run.tell` does.
 
-    Returns the steps and samples done, the size of the latest minibatch, and the new step scale. It ends
-    early, before the step, where a gradient is not finite.
+    Returns the number of steps done and what `Run.after_steps` takes. It ends early, before the step, where a
+    gradient is not finite.
     """
-    return borrowed_loop(
-        grad, borrow(state), borrow(samples), borrow(work), borrow_each(arrays), borrow(rows),
-        limit_g, limit_h, scale, lipschitz, largest_scale, faithful,
+    return unowned_loop(
+        grad, unowned_view(state), unowned_view(samples), unowned_view(work), unowned_views(arrays),
+        unowned_view(rows), unit, limit, s, g2_sum, tau_sum, n_steps, n_samples, n_gradients, batch_size,
+        since_probe, since_landing, n_moves,
     )  # fmt: skip
 
 
 @jit
-def borrowed_loop(  # type: ignore[no-untyped-def]
-    grad, state, samples, work, arrays, rows, limit_g, limit_h, scale, lipschitz, largest_scale, faithful
-):
-    real, (n, d) = state.dtype.type, samples.shape
-    work = far_rows(work)
-    x, whole_point, point = work[0, :d], work[6, : whole(d)], work[6, :d]
-    mean, mean_sq, probe_mean = work[7, :d], work[8, :d], work[9, :d]
-    work[5, : whole(d)] = 1  # no memory is 0
-    copy(state, work, d)
-    done, total, latest = 0, 0, 0
+def unowned_loop(  # type: ignore[no-untyped-def]
+    grad, state, samples, work, arrays, rows, unit, limit, s, g2_sum, tau_sum, n_steps, n_samples,
+    n_gradients, batch_size, since_probe, since_landing, n_moves,
+):  # fmt: skip
+    (n, d), n_rows = samples.shape, state.shape[0]
+    work = strided_view(work)
+    x, point, mean, other = work[0, :d], work[5, :d], work[6, :d], work[7, :d]
+    work[3, : padded_size(d)] = 1  # no memory is 0
+    copy_rows(state, work, n_rows, d)
+    done = 0
     for begin in range(0, rows.size, n):
         batch = rows[begin : begin + n]
-        m = batch.size
-        jitted.probe(work, scale, whole_point)
-        if m == 1:
-            sample = row_of(arrays, batch[0])
-            grad(x, *sample, mean)
-            grad(point, *sample, probe_mean)
-        else:
-            fill(grad, x, arrays, batch, samples)
-            jitted.moments(samples[:m], mean, mean_sq)
-            fill(grad, point, arrays, batch, samples)
-            jitted.moments(samples[:m], probe_mean, None)
-        if not are_finite(mean, probe_mean):
+        evaluate(grad, x, arrays, batch, samples, mean)
+        energy = energy_of(work, 6, d, unit)
+        if energy - energy != 0:
             break
-        limit = real(limit_g if faithful else limit_g / m)
-        delta2, diff2, tau = step_fd(work, d, m, limit, real(limit_h), real(scale), faithful)
-        done, total, latest = done + 1, total + m, m
-        if not faithful:
-            distance, difference = np.sqrt(delta2), np.sqrt(diff2)
-            slope = difference / distance if distance > 0 else 0.0
-            scale, lipschitz = follow(scale, lipschitz, slope, distance, tau / d)
-            scale = min(scale, largest_scale)
-    copy(work, state, d)
-    return done, total, latest, scale, lipschitz
+        root = np.sqrt(tau_sum / d)
+        is_probe = since_probe + 1 >= root
+        is_landing = not is_probe and since_landing + 1 >= root
+        if is_probe or is_landing:
+            if is_probe:
+                probe(work, d, s.length)
+            else:
+                land(work, d, unit, s.length)
+            evaluate(grad, point, arrays, batch, samples, other)
+            there = energy_of(work, 7, d, unit)
+            if there - there != 0:
+                break
+            since = since_probe if is_probe else since_landing
+            s = after_second(s, secant(work, d, unit), is_probe, tau_sum / d, since + 1, limit)
+        s = capped(s)
+        step(work, d, guard(unit, energy, g2_sum), s.length, min(1.0, 9 / (n_moves + 9)), n_rows > 4)
+        g2_sum, tau_sum = block_sum(work[2, :d], work[12, :LANES]), block_sum(work[3, :d], work[12, :LANES])
+        done, n_moves, batch_size = done + 1, n_moves + 1, batch.size
+        n_samples += batch.size
+        n_gradients += 2 if is_probe or is_landing else 1
+        since_probe = 0 if is_probe else since_probe + 1
+        since_landing = 0 if is_landing else since_landing + 1
+    copy_rows(work, state, n_rows, d)
+    counters = n_steps + done, n_samples, n_gradients, batch_size, 0, since_probe, since_landing, n_moves
+    return done, s, (g2_sum, tau_sum), counters
 
 
 @jit
-def step_fd(work, d, n, limit_g, limit_h, scale, faithful):  # type: ignore[no-untyped-def]
-    """`StepFD` of the contract, on the rows of the work; returns the sums. Scalars have its dtype."""
-    work, size = far_rows(work), whole(d)
-    x, g_avg, g2_avg, h_avg, h2_avg, tau, mean, mean_sq, probe_mean, delta2, diff2 = (
-        work[0, :size], work[1, :size], work[2, :size], work[3, :size], work[4, :size], work[5, :size],
-        work[7, :size], work[8, :size], work[9, :size], work[10, :size], work[11, :size],
-    )  # fmt: skip
-    if n == 1:
-        for i in range(size):
-            mean_sq[i] = mean[i] * mean[i]
-    jitted.update_fd(
-        x, g_avg, g2_avg, h_avg, h2_avg, tau, mean, mean_sq, probe_mean, work.dtype.type(n),
-        limit_g, limit_h, scale, FAITHFUL_FD if faithful else DEFAULT, delta2, diff2,
-    )  # fmt: skip
-    return jitted.block_sums(delta2[:d], diff2[:d], tau[:d], work[12:15, :LANES])
+def evaluate(grad, x, arrays, batch, samples, mean):  # type: ignore[no-untyped-def]
+    """The mean gradient at x of the samples ``batch``."""
+    if batch.size == 1:
+        grad(x, *row_of(arrays, batch[0]), mean)
+    else:
+        fill(grad, x, arrays, batch, samples)
+        jitted.moments(samples[: batch.size], mean, None)
+
+
+@vsgd_numba.inline
+def energy_of(work, row, d, unit):  # type: ignore[no-untyped-def]
+    """`Check` of the contract, of one row of the work."""
+    work, factor = strided_view(work), work.dtype.type(unit)
+    for i in range(padded_size(d)):
+        g = factor * work[row, i]
+        work[8, i] = g * g
+    return block_sum(work[8, :d], work[12, :LANES])
+
+
+@vsgd_numba.inline
+def probe(work, d, size):  # type: ignore[no-untyped-def]
+    real, work = work.dtype.type, strided_view(work)
+    reach, eps, one = real(size), real(WIDEN * np.finfo(work.dtype).eps), real(1)
+    for i in range(d):
+        work[5, i] = vsgd_numba.probe_point(work[0, i], work[1, i], work[2, i], reach, eps, one)
+
+
+@vsgd_numba.inline
+def land(work, d, unit, size):  # type: ignore[no-untyped-def]
+    real, work = work.dtype.type, strided_view(work)
+    factor, reach, most, zero, one = real(unit), real(size), real(vsgd_numba.LIMIT), real(0), real(1)
+    for i in range(d):
+        g = factor * work[6, i]
+        work[5, i], _ = vsgd_numba.moved(work[0, i], work[1, i], work[2, i], g, reach, most, zero, one)
+
+
+@vsgd_numba.inline
+def secant(work, d, unit):  # type: ignore[no-untyped-def]
+    real, work = work.dtype.type, strided_view(work)
+    factor, zero, one, lanes = real(unit), real(0), real(1), work[12, :LANES]
+    for i in range(d):
+        g, other = factor * work[6, i], factor * work[7, i]
+        work[8, i], work[9, i], work[10, i], work[11, i] = vsgd_numba.secant_terms(
+            work[0, i], work[2, i], work[5, i], g, other, zero, one
+        )
+    a, b = block_sum(work[8, :d], lanes), block_sum(work[9, :d], lanes)
+    return a, b, block_sum(work[10, :d], lanes), block_sum(work[11, :d], lanes)
+
+
+@jit
+def after_second(s, sums, is_probe, memory, n_steps, limit):  # type: ignore[no-untyped-def]
+    """`Run._followed` after the start."""
+    d2_metric, along, change2, descent = sums
+    total = d2_metric + along + change2 + descent
+    if total - total != 0:
+        return s
+    share = weight(memory, n_steps)
+    if is_probe:
+        return followed(s, curvature(d2_metric, along), share, limit)
+    return landed(s, descent, along, share)
+
+
+@vsgd_numba.inline
+def step(work, d, factor, size, share, has_average):  # type: ignore[no-untyped-def]
+    """`Step` of the contract, on the rows of the work."""
+    real, work, whole = work.dtype.type, strided_view(work), padded_size(d)
+    x, m, v, tau, mean = work[0, :whole], work[1, :whole], work[2, :whole], work[3, :whole], work[6, :whole]
+    vsgd_numba.update(x, m, v, tau, mean, real(factor), real(size))
+    if has_average:
+        keep = real(share)
+        for i in range(whole):
+            work[4, i] += keep * (work[0, i] - work[4, i])

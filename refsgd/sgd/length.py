@@ -75,14 +75,12 @@ def searched(s: StepLength, curv: float, bound: float) -> StepLength:
 def settled(s: StepLength) -> StepLength:
     """At the end of the start, where v and so the metric D is over-estimated.
 
-    The start is at a point where a network is often flat. There the quotient is that of a saddle and its bound
-    is safe: a first length by the quotient goes up to ten times too far.
+    The start is at a point where a network is often flat. There the quotient is that of a saddle, and a first
+    length by it goes up to ten times too far; its bound is safe.
     """
     root = math.sqrt(OVERESTIMATE)
     length = root / s.bound if s.bound > 0 else s.length
-    return StepLength(
-        length, s.curv / root, s.curv_sq / OVERESTIMATE, s.bound, s.n_probes, s.slope, s.bend
-    )
+    return StepLength(length, s.curv / root, s.curv_sq / OVERESTIMATE, s.bound, s.n_probes, s.slope, s.bend)
 
 
 def weight(memory: float, n_steps: int) -> float:
@@ -103,10 +101,14 @@ def followed(s: StepLength, curv: float, share: float, limit: float) -> StepLeng
     return StepLength(length, mean, mean_sq, s.bound, s.n_probes, s.slope, s.bend)
 
 
-def landed(s: StepLength, slope: float, bend: float, share: float) -> StepLength:
-    """After a look at where the minibatch's own step lands; the first counts as it is."""
-    if not (math.isfinite(slope + bend) and slope > 0):
+def landed(s: StepLength, descent: float, along: float, share: float) -> StepLength:
+    """After a look at where the minibatch's own step d lands; the first counts as it is.
+
+    ``descent`` is ``g . d`` and ``along`` is ``c . d``, c being the change of the gradient along d.
+    """
+    if not (s.length > 0 and descent > 0):
         return s
+    slope, bend = descent / s.length, along / s.length / s.length
     share = share if s.slope > 0 else 1.0
     slope, bend = s.slope + share * (slope - s.slope), s.bend + share * (bend - s.bend)
     return StepLength(s.length, s.curv, s.curv_sq, s.bound, s.n_probes, slope, bend)

@@ -18,7 +18,7 @@ from ..kernels import reference
 from . import orthogonal, shared
 from .averages import N_START, end_start, start_average, start_average_curvature, zeros
 from .moments import Moments, checked_moments, checked_rows, finite_squares, sample_rows, squares
-from .published import PublishedVSGD
+from .published_rule import PublishedRule
 from .rates import rates
 from .state import start_point
 
@@ -49,12 +49,14 @@ class PublishedRun:
     state : PublishedState
         Parameters and averages, views likewise.
     n_steps, n_samples, n_gradients : int
-        Minibatches, samples, and gradients of minibatches learnt from so far; not those of an open one.
+        Minibatches and samples learnt from so far; gradients of minibatches, those at probes included.
+    batch_size : int
+        Samples of the latest minibatch, 1 before the first.
     """
 
     def __init__(
         self,
-        rule: PublishedVSGD,
+        rule: PublishedRule,
         x0: Array,
         *,
         blocks: Sequence[int] | None = None,
@@ -74,7 +76,7 @@ class PublishedRun:
         self.state.x[:] = x0
         self.n_steps = 0
         self.n_samples = 0
-        self.n_gradients = 0
+        self._n_gradients = 0
         self.batch_size = 1
         self._open: Any = None  # a checked minibatch that waits for its gradient at the probe
         self._prepare()
@@ -105,6 +107,10 @@ class PublishedRun:
     def is_open(self) -> bool:
         """Whether the gradient of the same minibatch at another point is due."""
         return self._open is not None
+
+    @property
+    def n_gradients(self) -> int:
+        return self._n_gradients + self.is_open
 
     def ask(self) -> Array:
         """The point (d,) at which `tell` wants a gradient, valid until then. Asking again gives the same."""
@@ -153,7 +159,7 @@ class PublishedRun:
         self._open = None
         self.n_steps += 1
         self.n_samples += n_samples
-        self.n_gradients += 1 if probe is None else 2
+        self._n_gradients += 1 if probe is None else 2
         self.batch_size = n_samples
 
     def _probe_point(self) -> Array:
@@ -288,7 +294,7 @@ class PublishedRun:
         return {
             "version": np.array(CHECKPOINT_VERSION),
             **self._rule_entries(),
-            "counters": np.array([self.n_steps, self.n_samples, self.n_gradients, self.batch_size]),
+            "counters": np.array([self.n_steps, self.n_samples, self._n_gradients, self.batch_size]),
             **{name: array.copy() for name, array in self._arrays().items()},
         }
 
@@ -314,22 +320,27 @@ class PublishedRun:
             If it is of another version, rule, dtype or number of parameters, or incomplete; the run is then
             as it was.
         """
-        arrays = _checkpoint.load(state, self.state_dict(), self._rule_entries())
+        arrays = _checkpoint.load(state, self.state_dict(), ("version", *self._rule_entries()))
         for name, array in self._arrays().items():
             array[:] = arrays[name]
-        self.n_steps, self.n_samples, self.n_gradients, self.batch_size = map(int, arrays["counters"])
+        self.n_steps, self.n_samples, self._n_gradients, self.batch_size = map(int, arrays["counters"])
         self._open = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle a run by its `state_dict`, as views hold on to its memory."""
-        lengths = self.blocks.lengths if self.blocks is not None and self.rule.sharing == "blocks" else None
-        return revived, (self.rule, self.x.copy(), lengths, self._backend, self.state_dict())
+        lengths = self.blocks.lengths.tolist() if self.blocks and self.rule.sharing == "blocks" else None
+        return _unpickle, (type(self), self.rule, self.x.copy(), lengths, self._backend, self.state_dict())
 
 
-def revived(
-    rule: PublishedVSGD, x: Array, blocks: Array | None, backend: str, state: Mapping[str, NDArray[Any]]
+def _unpickle(
+    run_type: type[PublishedRun],
+    rule: PublishedRule,
+    x: Array,
+    blocks: list[int] | None,
+    backend: str,
+    state: Mapping[str, NDArray[Any]],
 ) -> PublishedRun:
     """The run that was pickled."""
-    run = rule.start(x, blocks=None if blocks is None else blocks.tolist(), backend=backend)
+    run = run_type(rule, x, blocks=blocks, backend=backend)
     run.load_state_dict(state)
     return run

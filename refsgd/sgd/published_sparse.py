@@ -115,7 +115,9 @@ class PublishedSparseRun(PublishedRun):
         """Mean and mean square of the curvature: as told, or by finite differences of each sample."""
         if here.diag_hess is not None:
             told = here.diag_hess
-            return self._mean_of(told, told.data, touched), self._mean_of(told, told.data * told.data, touched)
+            return self._mean_of(told, told.data, touched), self._mean_of(
+                told, told.data * told.data, touched
+            )
         if probe is None:  # the first minibatch
             zero = np.zeros_like(touched.grad)
             return zero, zero

@@ -16,13 +16,13 @@ from .. import _checkpoint, kernels
 from .._config import backend_name
 from .._errors import message
 from .._validation import integer
-from ..kernels.contract import N_START, OVERESTIMATE, n_blocks
+from ..kernels.contract import LIMIT, N_START, OVERESTIMATE, n_blocks
 from ..kernels.vsgd_numpy import guarded
 from . import length, orthogonal
 from .length import StepLength
 from .moments import mean_gradient, not_finite, sample_gradients
+from .rule import Rule
 from .state import State, allocate, start_point
-from .vsgd import VSGD
 
 CHECKPOINT_VERSION = 3
 
@@ -34,6 +34,8 @@ GROWN = 1e12
 
 Array = NDArray[Any]
 
+NONE: Array = np.empty(0, np.int64)
+
 
 class Second(IntEnum):
     """Why a second gradient of a minibatch is due."""
@@ -42,11 +44,16 @@ class Second(IntEnum):
 
 
 class Minibatch(NamedTuple):
-    """What `Run.tell` was given, checked: a mean gradient, and the samples' weights where these differ."""
+    """What `Run.tell` was given, checked.
+
+    The mean gradient: with sparse weighting in the columns where it is not 0, with orthogonal weighting by
+    the samples' weights.
+    """
 
     n_samples: int
     grad: Array
-    weights: Array | None = None
+    columns: Array = NONE
+    weights: Array = NONE
 
 
 class Counters(NamedTuple):
@@ -89,7 +96,7 @@ class Run:
     """
 
     def __init__(
-        self, rule: VSGD, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
+        self, rule: Rule, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
     ) -> None:
         x0 = start_point(x0)
         d, dtype = x0.size, x0.dtype
@@ -99,17 +106,18 @@ class Run:
         self._lengths = group_lengths(groups, d)
         self._ends = np.cumsum(self._lengths).tolist()
         self._seen = np.zeros(self._lengths.size, np.int64)  # minibatches since a group began, up to N_START
-        self._buffer = allocate(5 if rule.average else 4, d, dtype)
-        self.state = State(*self._buffer[:4, :d])
-        self._buffer[0, :d] = x0
+        self.buffer = allocate(5 if rule.average else 4, d, dtype)
+        self.state = State(*self.buffer[:4, :d])
+        self.buffer[0, :d] = x0
         if rule.average:
-            self._buffer[4, :d] = x0
+            self.buffer[4, :d] = x0
         self.counters = Counters()
         self.step_length = StepLength()
         self.unit = 0.0
-        self._scale = max(1.0, float(np.abs(x0).max()))
+        self.scale = max(1.0, float(np.abs(x0).max()))
         self._g2_first = 0.0  # sum of mean squares at the end of the start
         self._held: tuple[Minibatch, Second] | None = None
+        self._g2_sum = self._tau_sum = 0.0
         self._point = self._kept = self._mean = x0[:0]
         self._prepare()
 
@@ -117,7 +125,7 @@ class Run:
         """Allocate what only dense gradients need."""
         n = n_blocks(self.x.size) + 1
         self._energy, self._sums, self._secants = np.zeros((n, 1)), np.zeros((n, 2)), np.zeros((n, 4))
-        self._advance = self.kernels.bind_advance(self._buffer, self._energy, self._sums)
+        self._advance = self.kernels.bind_advance(self.buffer, self._energy, self._sums)
         self._recount()
 
     @property
@@ -136,7 +144,7 @@ class Run:
         if not self.rule.average:
             must, remedy = "be asked of a run that averages", "start it with refsgd.VSGD(average=True)"
             raise AttributeError(message("x_avg", must, repr(self.rule), remedy))
-        return self._buffer[4, : self.x.size]
+        return self.buffer[4, : self.x.size]
 
     @property
     def tau(self) -> Array:
@@ -178,17 +186,16 @@ class Run:
 
     @property
     def trouble(self) -> str:
-        """Why what the run does makes no sense any more, as a sentence; ``""`` if nothing speaks against it."""
+        """Why what the run does makes no sense any more, as a sentence; ``""`` if it does."""
         x, m, v, tau = self.state
         if not tau.any() or not m.any():
             return ""
         g2_sum = float(v.sum(dtype=np.float64))
         if g2_sum > GROWN * self._g2_first > 0:
             return f"gradients have grown {math.sqrt(g2_sum / self._g2_first):.1g}-fold since the start"
-        if self.step_length.curv_sq == 0 and self.length >= length.LONGEST * self._scale:
+        if self.step_length.curv_sq == 0 and self.length >= length.LONGEST * self.scale:
             return f"no curvature was seen up to steps of length {self.length:.3g}; the loss may be unbounded"
-        typical = self.x.dtype.type(self.length) * np.abs(m) / np.sqrt(np.where(v > 0, v, 1))
-        if (x + typical == x).all():
+        if (x + x.dtype.type(LIMIT * self.length) == x).all():  # the longest step there is
             return "steps vanish by rounding: x is too large for them in its dtype"
         return ""
 
@@ -206,8 +213,8 @@ class Run:
         ----------
         gradient : array, CSR matrix, Moments or tuple
             The mean gradient (d,), which counts as one sample; per-sample gradients (n, d) with n >= 1, dense
-            or CSR; or `Moments`, or a tuple of its fields, of which the mean square is not used. In float32 or
-            float64 and units of ``loss / x``. Orthogonal weighting needs the samples.
+            or CSR; or `Moments`, or a tuple of its fields; mean squares are not used. In float32 or float64,
+            in units of ``loss / x``. Orthogonal weighting needs the samples.
 
         Raises
         ------
@@ -231,7 +238,7 @@ class Run:
         if other.n_samples != batch.n_samples:
             must, remedy = f"have {batch.n_samples} samples", "evaluate both points on the same minibatch"
             raise ValueError(message("grad at the second point", must, other.n_samples, remedy))
-        self._require_finite("grad at the second point", other.grad)
+        self._require_finite("grad at the second point", other)
         self._learn(batch, second, self._measured(batch.grad, other.grad, second))
         self._held = None
 
@@ -246,10 +253,9 @@ class Run:
         if self.rule.weighting == "orthogonal":
             rows = sample_gradients(name, gradient, self.x)
             weights = orthogonal.weights(rows) if self._held is None else self._held[0].weights
-            assert weights is not None
             with np.errstate(all="ignore"):  # what is not finite is found later
                 mean = weights.astype(rows.dtype) @ rows if len(weights) == len(rows) else rows[0]
-            return Minibatch(len(rows), mean, weights)
+            return Minibatch(len(rows), mean, weights=weights)
         if self._mean.size == 0:
             self._mean = np.empty_like(self.x)
         return Minibatch(*mean_gradient(name, gradient, self.x, self.kernels, self._mean))
@@ -259,7 +265,7 @@ class Run:
         counters = self.counters
         if counters.start_left:
             return Second.START
-        if not self._joined or (not self._is_whole and self._starts_anew(batch)):
+        if not self._joined or (not self.is_whole and self._starts_anew(batch)):
             return Second.NONE
         root = math.sqrt(self._memory())
         if counters.since_probe + 1 >= root:  # sqrt(tau) probes in a memory of tau steps
@@ -272,7 +278,7 @@ class Run:
 
     def _open(self, batch: Minibatch, second: Second) -> None:
         """Keep the minibatch until its gradient at a second point is there. Nothing else changes."""
-        self._require_finite("grad", batch.grad)
+        self._require_finite("grad", batch)
         if self._point.size == 0:
             self._point, self._kept = np.empty((2, self.x.size), self.x.dtype)
         self._kept[:] = grad = batch.grad
@@ -280,12 +286,10 @@ class Run:
         for begin, end in self._probed(grad, second):
             part = slice(begin, end)
             if second is Second.LANDING:
-                self.kernels.land(
-                    self._buffer, begin, grad[part], self.unit, self.length, self._point[part]
-                )
+                self.kernels.land(self.buffer, begin, grad[part], self.unit, self.length, self._point[part])
             else:
                 size = (self._start_length() if second is Second.START else self.step_length).length
-                self.kernels.probe(self._buffer, begin, size, self._point[part])
+                self.kernels.probe(self.buffer, begin, size, self._point[part])
         self._held = batch._replace(grad=self._kept), second
 
     def _probed(self, grad: Array, second: Second) -> list[tuple[int, int]]:
@@ -298,16 +302,16 @@ class Run:
         for begin, end in self._probed(grad, second):
             part, sums = slice(begin, end), self._secants[: n_blocks(end - begin) + 1]
             point = self._point[part]
-            self.kernels.secant(self._buffer, begin, point, grad[part], other[part], self.unit, sums)
+            self.kernels.secant(self.buffer, begin, point, grad[part], other[part], self.unit, sums)
             totals += sums[-1]
         return self._followed(second, *totals.tolist())
 
     def _followed(
-        self, second: Second, d2_metric: float, along: float, change2: float, slope: float
+        self, second: Second, d2_metric: float, along: float, change2: float, descent: float
     ) -> StepLength:
         """The length that follows from the sums of `refsgd.kernels.contract.Secant`."""
         s, counters = self.step_length, self.counters
-        if not math.isfinite(d2_metric + along + change2 + slope):
+        if not math.isfinite(d2_metric + along + change2 + descent):
             return s
         curv = length.curvature(d2_metric, along)
         if second is Second.START:
@@ -315,22 +319,32 @@ class Run:
             return length.searched(self._start_length(), curv, bound)
         if second is Second.PROBE:
             share = length.weight(self._memory(), counters.since_probe + 1)
-            return length.followed(s, curv, share, length.LONGEST * self._scale)
+            return length.followed(s, curv, share, length.LONGEST * self.scale)
         share = length.weight(self._memory(), counters.since_landing + 1)
-        return length.landed(s, slope / s.length, along / s.length / s.length, share)
+        return length.landed(s, descent, along, share)
 
     def _learn(self, batch: Minibatch, second: Second, s: StepLength) -> None:
         """Averages and step, with a length ``s``. Nothing changes where the gradient is not finite."""
-        if not self._is_whole or self.counters.start_left:
-            self._require_finite("grad", batch.grad)
+        if not self.is_whole or self.counters.start_left:
+            self._require_finite("grad", batch)
             self._begin(batch, second, s)
             return
         s, share = length.capped(s), average_weight(self.counters)
         if not self._advance(batch.grad, self.unit, self._g2_sum, s.length, share):
-            raise self._error("grad", batch.grad)
+            raise self._not_finite("grad", batch)
         self._g2_sum, self._tau_sum = self._sums[-1].tolist()
         self.step_length = s
         self._count(batch, second, 1, 0)
+
+    @property
+    def sums(self) -> tuple[float, float]:
+        """The sums of g2_avg and tau over the parameters that take steps."""
+        return self._g2_sum, self._tau_sum
+
+    def after_steps(self, s: StepLength, sums: tuple[float, float], counters: tuple[int, ...]) -> None:
+        """Take over what a compiled loop did to the buffer."""
+        self.step_length, self.counters = StepLength(*s), Counters(*counters)
+        self._g2_sum, self._tau_sum = sums
 
     def _count(self, batch: Minibatch, second: Second, moves: int, start_left: int) -> None:
         c = self.counters
@@ -345,14 +359,15 @@ class Run:
             c.n_moves + moves,
         )
 
-    def _require_finite(self, name: str, grad: Array) -> None:
+    def _require_finite(self, name: str, batch: Minibatch) -> None:
+        grad = batch.grad
         sums = self._energy[: n_blocks(grad.size) + 1]
         self.kernels.check(grad, self.unit or first_unit(grad), sums)
         if not math.isfinite(sums[-1, 0]):
-            raise self._error(name, grad)
+            raise self._not_finite(name, batch)
 
-    def _error(self, name: str, grad: Array) -> FloatingPointError:
-        return FloatingPointError(not_finite(name, grad, self.n_steps))
+    def _not_finite(self, name: str, batch: Minibatch) -> FloatingPointError:
+        return FloatingPointError(not_finite(name, batch.grad, self.n_steps))
 
     # -- groups that begin: rare, in plain NumPy
 
@@ -433,12 +448,12 @@ class Run:
         factor = guarded(self.unit, energy, self._g2_sum)
         for begin, end in self._joined:
             sums = self._sums[: n_blocks(end - begin) + 1]
-            self.kernels.step(self._buffer, begin, grad[begin:end], factor, s.length, share, sums)
+            self.kernels.step(self.buffer, begin, grad[begin:end], factor, s.length, share, sums)
 
     def _recount(self) -> None:
         """Which parameters take steps, and their sums."""
         self._joined = self._ranges(self._seen == N_START)
-        self._is_whole = self._joined == [(0, self.x.size)]
+        self.is_whole = self._joined == [(0, self.x.size)]
         self._n_joined = sum(end - begin for begin, end in self._joined)
         parts = [slice(begin, end) for begin, end in self._joined]
         self._g2_sum = sum(float(self.state.g2_avg[part].sum(dtype=np.float64)) for part in parts)
@@ -467,7 +482,7 @@ class Run:
             **self._rule_entries(),
             "counters": np.array(self.counters),
             "step_length": np.array(self.step_length, np.float64),
-            "sums": np.array([self.unit, self._scale, self._g2_first, self._g2_sum, self._tau_sum]),
+            "sums": np.array([self.unit, self.scale, self._g2_first, self._g2_sum, self._tau_sum]),
             "seen": self._seen.copy(),
             **{name: array.copy() for name, array in self._arrays().items()},
         }
@@ -502,19 +517,24 @@ class Run:
         self._seen[:] = arrays["seen"]
         self._held = None
         self._recount()
-        self.unit, self._scale, self._g2_first, self._g2_sum, self._tau_sum = arrays["sums"].tolist()
+        self.unit, self.scale, self._g2_first, self._g2_sum, self._tau_sum = arrays["sums"].tolist()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle a run by its `state_dict`, as kernels and views hold on to its memory."""
         groups = None if self._lengths.size == 1 else self._lengths.tolist()
-        return _unpickle, (self.rule, self.x.copy(), groups, self._backend, self.state_dict())
+        return _unpickle, (type(self), self.rule, self.x.copy(), groups, self._backend, self.state_dict())
 
 
 def _unpickle(
-    rule: VSGD, x: Array, groups: list[int] | None, backend: str, state: Mapping[str, NDArray[Any]]
+    run_type: type[Run],
+    rule: Rule,
+    x: Array,
+    groups: list[int] | None,
+    backend: str,
+    state: Mapping[str, NDArray[Any]],
 ) -> Run:
     """The run that was pickled."""
-    run = rule.start(x, groups=groups, backend=backend)
+    run = run_type(rule, x, groups=groups, backend=backend)
     run.load_state_dict(state)
     return run
 

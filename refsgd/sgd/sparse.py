@@ -2,16 +2,16 @@
 
 A parameter is touched where the mean gradient of a minibatch is not 0. The others keep all they have. One
 that is touched for the first time begins as after a start of ten minibatches like this one. The length is
-shared; probes go along the step itself, on the parameters touched that are not new: along the averages, as
-the dense form probes, a rare parameter would come back to its own overshoot, with nothing averaged in between.
-There is no ceiling, as the probe is one.
+shared. Probes go along the step itself, on the parameters touched that are not new: along the averages, as in
+the dense form, a rare parameter would come back to its own overshoot, with nothing averaged in between. There
+is no ceiling, as the probe is one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,29 +22,21 @@ from ..kernels.vsgd_numpy import guarded
 from . import length
 from .csr import checked_csr
 from .length import StepLength
-from .moments import mean_gradient
-from .run import Run, Second, first_unit
-from .vsgd import VSGD
+from .moments import mean_gradient, not_finite
+from .rule import Rule
+from .run import Minibatch, Run, Second, first_unit
 
 Array = NDArray[Any]
 
 
-class SparseMinibatch(NamedTuple):
-    """The mean gradient of a minibatch in the columns where it is not 0."""
-
-    n_samples: int
-    grad: Array
-    columns: Array
-
-
 class SparseRun(Run):
-    """`Run` for gradients with few non-zeros: CSR matrices (n, d), or any other form, of which zeros are dropped.
+    """`Run` for gradients with few non-zeros: CSR matrices (n, d), or other forms, whose zeros are dropped.
 
-    ``tau`` is 0 before a parameter's first touch. ``groups`` do not apply, as each parameter begins by itself.
+    ``tau`` is 0 before a parameter's first touch. Each parameter begins by itself, so there are no groups.
     """
 
     def __init__(
-        self, rule: VSGD, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
+        self, rule: Rule, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
     ) -> None:
         if groups is not None:
             remedy = "each parameter begins at its first touch: leave them out"
@@ -66,12 +58,12 @@ class SparseRun(Run):
         """The mean memory of the parameters touched last."""
         return self._memory_touched
 
-    def _read(self, name: str, gradient: Any) -> Any:
+    def _read(self, name: str, gradient: Any) -> Minibatch:
         x, held = self.x, self._held
         if not hasattr(gradient, "tocsr"):
             n, mean = mean_gradient(name, gradient, x, self.kernels, np.empty_like(x))
             columns = np.flatnonzero(mean) if held is None else held[0].columns
-            return SparseMinibatch(n, mean[columns], columns)
+            return Minibatch(n, mean[columns], columns)
         n, _, indices, data = checked_csr(name, gradient.tocsr(), x, self.kernels)
         if held is None:
             columns, count = np.empty((2, data.size), np.int64)
@@ -84,19 +76,19 @@ class SparseRun(Run):
             total = np.zeros(columns.size, x.dtype)
             self.kernels.add(indices, data, self._slots, columns, total)
         with np.errstate(all="ignore"):
-            return SparseMinibatch(n, total / x.dtype.type(n), columns)
+            return Minibatch(n, total / x.dtype.type(n), columns)
 
-    def _due(self, batch: Any) -> Second:
+    def _due(self, batch: Minibatch) -> Second:
         if self.counters.start_left:
             return Second.START if batch.columns.size else Second.NONE
         is_old = self.tau[batch.columns] > 0
         is_due = self.counters.since_probe + 1 >= math.sqrt(self._memory())
         return Second.PROBE if is_due and is_old.any() else Second.NONE
 
-    def _open(self, batch: Any, second: Second) -> None:
-        self._require_finite("grad", batch.grad)
+    def _open(self, batch: Minibatch, second: Second) -> None:
+        self._require_finite("grad", batch)
         columns, g = batch.columns, self.x.dtype.type(self.unit) * batch.grad
-        x, m, v, tau = np.take(self._buffer, columns, axis=1)
+        x, m, v, tau = np.take(self.buffer, columns, axis=1)
         moves = (tau > 0) & (v > 0)
         safe = np.where(moves, v, 1)
         if second is Second.START:
@@ -115,14 +107,14 @@ class SparseRun(Run):
         columns = self._held[0].columns
         moved = (self.tau[columns] > 0) & (self.state.g2_avg[columns] > 0)
         columns = columns[moved]
-        rows, point = np.take(self._buffer, columns, axis=1), self._point[columns]
+        rows, point = np.take(self.buffer, columns, axis=1), self._point[columns]
         sums = np.zeros((n_blocks(columns.size) + 1, 4))
         if columns.size:
             self.kernels.secant(rows, 0, point, grad[moved], other[moved], self.unit, sums)
         return self._followed(second, *sums[-1].tolist())
 
-    def _learn(self, batch: Any, second: Second, s: StepLength) -> None:
-        self._require_finite("grad", batch.grad)
+    def _learn(self, batch: Minibatch, second: Second, s: StepLength) -> None:
+        self._require_finite("grad", batch)
         unit = self.unit or first_unit(batch.grad)
         with np.errstate(under="ignore"):
             g = self.x.dtype.type(unit) * batch.grad
@@ -156,7 +148,7 @@ class SparseRun(Run):
         return length.settled(s)
 
     def _step_at(self, columns: Array, g: Array, grad: Array, s: StepLength) -> None:
-        rows = np.take(self._buffer, columns, axis=1)
+        rows = np.take(self.buffer, columns, axis=1)
         _, m, v, tau = rows
         is_new = tau == 0
         sums = np.zeros((n_blocks(columns.size) + 1, 2))
@@ -168,7 +160,7 @@ class SparseRun(Run):
         factor = guarded(self.unit, float(energy[-1, 0]), g2_sum)
         self.kernels.step(rows, 0, grad, factor, s.length, 0.0, sums)
         tau[is_new] = N_START
-        self._buffer[:, columns] = rows
+        self.buffer[:, columns] = rows
         self._memory_touched = float(tau.mean(dtype=np.float64))
 
     def close(self) -> None:
@@ -177,11 +169,15 @@ class SparseRun(Run):
             self._point[columns] = self.x[columns]
         super().close()
 
-    def _require_finite(self, name: str, grad: Array) -> None:
-        sums = np.zeros((n_blocks(grad.size) + 1, 1))
-        self.kernels.check(grad, self.unit or first_unit(grad), sums)
-        if not math.isfinite(sums[-1, 0]):
-            raise self._error(name, grad)
+    def _require_finite(self, name: str, batch: Minibatch) -> None:
+        if batch.grad.size:
+            self._energy = np.zeros((n_blocks(batch.grad.size) + 1, 1))
+            super()._require_finite(name, batch)
+
+    def _not_finite(self, name: str, batch: Minibatch) -> FloatingPointError:
+        grad = np.zeros_like(self.x)
+        grad[batch.columns] = batch.grad
+        return FloatingPointError(not_finite(name, grad, self.n_steps))
 
     def _recount(self) -> None:
         self._joined, self._g2_sum, self._tau_sum = [], 0.0, 0.0

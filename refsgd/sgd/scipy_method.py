@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import message
-from .minimize import minimize
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
-
-    from .minimize import Rule
 
 OPTIONS = (
     "batch_size",
@@ -31,7 +27,7 @@ OPTIONS = (
 
 
 def solve(
-    rule: Rule,
+    rule: Any,
     fun: Any,
     x0: NDArray[Any],
     args: tuple[Any, ...] = (),
@@ -46,7 +42,8 @@ def solve(
 ) -> OptimizeResult:
     """What SciPy calls. ``args`` are cut into minibatches; ``options`` are those of `refsgd.minimize`.
 
-    ``jac(x, *batch)`` returns what ``grad`` returns there, usually the gradient (d,) of the minibatch. With ``jac=True``, ``fun(x, *batch)`` returns loss and gradient.
+    ``jac(x, *batch)`` returns what ``grad`` returns there, usually the gradient (d,) of the minibatch. With
+    ``jac=True``, ``fun(x, *batch)`` returns loss and gradient.
 
     Raises
     ------
@@ -68,6 +65,8 @@ def solve(
     True
     """
     from scipy.optimize._optimize import MemoizeJac
+
+    from .minimize import minimize  # which needs the rules, and they this module
 
     unknown = sorted(options.keys() - set(OPTIONS))
     if unknown:
@@ -91,3 +90,10 @@ def solve(
         raise ValueError(message("jac", "be True or a callable", repr(jac), remedy))
     return minimize(grad, x0, args, fun=loss, method=rule, callback=callback, **options)
 
+
+class ScipyMethod:
+    """What makes a rule a ``method`` of `scipy.optimize.minimize`."""
+
+    def __call__(self, fun: Any, x0: NDArray[Any], args: tuple[Any, ...] = (), **options: Any) -> Any:
+        """What SciPy calls: see `refsgd.sgd.scipy_method.solve`."""
+        return solve(self, fun, x0, args, **options)
