@@ -1,9 +1,9 @@
 """Compare optimisers on networks at equal numbers of GRADIENT EVALUATIONS: tables, bars, and a picture.
 
-    python asv_bench/quality.py --data DIR                          all, some HOURS minutes on one core
-    python asv_bench/quality.py --data DIR --quick                  a minute
-    python asv_bench/quality.py --data DIR --only "tanh n=10"       some of the networks
-    python asv_bench/quality.py --data DIR --plot picture.png       draws what is measured, too
+    python asv_bench/quality.py --data DIR                        all, half an hour on one core
+    python asv_bench/quality.py --data DIR --quick                some seconds
+    python asv_bench/quality.py --data DIR --only "tanh n=10"     some of the networks
+    python asv_bench/quality.py --data DIR --plot picture.png     draws what is measured, too
 
 DIR holds MNIST's IDX files; with only the 10,000 test images there, 8,000 of them train and 2,000 test.
 Networks are looked at after so many gradients of minibatches as make up 1, 5 and 10 epochs. A second gradient
