@@ -1,7 +1,7 @@
 """The default rule on whole vectors in plain NumPy, with each of its choices an argument: for the ablation.
 
-It uses nothing of refsgd. With the arguments left out it is `refsgd.VSGD`, to rounding; docs/departures.md has
-the equations. Per parameter there are x, m (average gradient), v (average square) and tau; D = sqrt(v).
+It uses nothing of refsgd. With the arguments left out it is `refsgd.VSGD`, to rounding; docs/departures.md
+has the equations. Per parameter there are x, m (average gradient), v (average square), tau; D = sqrt(v).
 """
 
 from __future__ import annotations
