@@ -9,9 +9,10 @@ interruption.
 
 networks    digits, after 5 epochs' worth of gradients, seeds 0 to 2: train loss / test error in %
 robustness  mean gain and worst cell of the suite (seeds 0 to 2); the geometric mean, over the stress problems
-            and seeds 0 to 9, of the loss at the end over that of the default; 1 % of gradients × 1,000, median
-            and worst; how many of 100 random convex problems (seeds 1000 to 1099) end above their start, with minibatches of
-            4 and more and below; initial weights × 0.1 and × 10, train loss as above
+            and seeds 0 to 9, of the loss at the end over that of the default; 1 % of gradients × 1,000,
+            median and worst; how many of 100 random convex problems (seeds 1000 to 1099) end above their
+            start, with minibatches of 4 and more and below; initial weights × 0.1 and × 10, train loss as
+            above
 mnist       after 5 epochs' worth of gradients, seeds 0 and 1: train loss / test error in %
 """
 
