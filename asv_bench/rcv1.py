@@ -72,14 +72,15 @@ def passes(task: Task, n: int, start: Callable[[Any], Any], seed: int) -> tuple[
     run = start(np.zeros(task.X.shape[1]))
     batches = minibatches(task, n, np.random.default_rng(seed))
     n_steps = -(-task.X.shape[0] // n)
-    by_texts, by_gradients = [], []
+    by_texts, by_gradients, n_gradients = [], [], 0
     is_dense = not hasattr(run.rule, "weighting")
     for _ in range(PASSES[-1] * n_steps):
         X, y = next(batches)
         for _ in range(2):
             g = gradient(run.ask(), X, y)
             run.tell(np.asarray(g.sum(axis=0)).ravel() / len(y) if is_dense else g)
-            if run.n_gradients in [count * n_steps for count in PASSES]:
+            n_gradients += 1
+            if n_gradients in [count * n_steps for count in PASSES]:
                 by_gradients.append(test_loss(task, run.x))
             if not run.is_open:
                 break
