@@ -81,7 +81,7 @@ NUMBERS = {
     ),
     "no_hyperparameter": tuple(
         {"one": {"default": 1.0, "0.1": 1.0, "1": 1e9}, "two": {"default": loss, "0.1": 9.0, "1": 1.0}}
-        for loss in (1.5, 20.0)
+        for loss in (1.5, 2.5)
     ),
     "concentration_estimators": tuple(
         {
