@@ -63,7 +63,7 @@ def test_default_run_holds_four_arrays_and_two_after_a_second_point(
     assert bytes_a_parameter(lambda d: rule.start(np.ones(d, dtype), backend=backend)) == rows * size
     assert bytes_a_parameter(begun) == rows * size
     kept = 2 + (backend == "c")  # the point and the gradient at x; C remembers where the last gradient is
-    make = started_run_of(rule, dtype, backend, lambda rows: rows[0])
+    make = started_run_of(rule, dtype, backend, lambda rows: rows[0].copy())
     assert bytes_a_parameter(make) == (rows + kept) * size
 
 
@@ -73,7 +73,7 @@ def test_default_run_holds_four_arrays_and_two_after_a_second_point(
     [
         ("dense", lambda rows: rows),
         ("dense", scipy.sparse.csr_array),
-        ("dense", lambda rows: (2, rows[0])),
+        ("dense", lambda rows: (2, rows[0].copy())),
         ("orthogonal", lambda rows: rows),
     ],
     ids=["rows", "csr", "moments", "orthogonal"],
@@ -91,7 +91,7 @@ def test_sparse_run_holds_five_arrays_and_a_slot_a_parameter(dtype: str, backend
     def make(d: int) -> Any:
         run = refsgd.VSGD(weighting="sparse").start(np.ones(d, dtype), backend=backend)
         for k in range(30):
-            rows = scipy.sparse.csr_array((np.ones(3, dtype), [0, k, 50 + k % 7], [0, 2, 3]), shape=(2, d))
+            rows = scipy.sparse.csr_array((np.ones(3, dtype), [0, 1 + k, k % 7], [0, 2, 3]), shape=(2, d))
             run.tell(rows)
             if run.is_open:
                 run.tell(rows)
