@@ -253,8 +253,8 @@ class Run:
         """The mean gradient, whatever its values."""
         if self.rule.weighting == "orthogonal":
             rows = sample_gradients(name, gradient, self.x)
-            weights = orthogonal.weights(rows) if self._held is None else self._held[0].weights
             with np.errstate(all="ignore"):  # what is not finite is found later
+                weights = orthogonal.weights(rows) if self._held is None else self._held[0].weights
                 mean = weights.astype(rows.dtype) @ rows if len(weights) == len(rows) else rows[0]
             return Minibatch(len(rows), mean, weights=weights)
         if self._mean.size == 0 and has_samples(gradient):
