@@ -12,7 +12,6 @@ once more.
 from __future__ import annotations
 
 import argparse
-import itertools
 import subprocess
 import sys
 import tempfile
@@ -39,7 +38,13 @@ Functions = Callable[[Problem], tuple[Callable[[], object], Callable[[], object]
 def installed() -> Functions:
     """Step and twin of the installed backend."""
     table = backend("c")
-    return lambda problem: (lambda: problem.step(table), problem.twin)
+
+    def functions(problem: Problem) -> tuple[Callable[[], object], Callable[[], object]]:
+        advance = table.bind_advance(problem.buffer, problem.energy, problem.sums)
+        grad, turn, g2_sum = problem.grad, problem.turn, float(problem.dim)
+        return lambda: advance(grad, turn(), g2_sum, 1e-3, 0.0), problem.twin
+
+    return functions
 
 
 def compiled(march: str, folder: Path) -> Functions:
@@ -61,12 +66,11 @@ def compiled(march: str, folder: Path) -> Functions:
     def functions(problem: Problem) -> tuple[Callable[[], object], Callable[[], object]]:
         state, roof = (ffi.from_buffer("float[]", rows) for rows in (problem.buffer, problem.roof))
         energy, sums = (ffi.from_buffer("double[]", rows) for rows in (problem.energy, problem.sums))
-        width, d, arrays = problem.buffer.shape[1], problem.dim, (problem.grad, -problem.grad)
-        turn = itertools.cycle([ffi.from_buffer("float[]", g) for g in arrays]).__next__
-        scalars = 1.0, float(d), 1e-3, 0.0
+        width, d, turn = problem.buffer.shape[1], problem.dim, problem.turn
+        grad, scalars = ffi.from_buffer("float[]", problem.grad), (float(d), 1e-3, 0.0)
         return (
-            lambda: advance(state, width, 0, d, turn(), *scalars, energy, sums, 1),
-            lambda: twin(roof, width, d, turn(), 1),
+            lambda: advance(state, width, 0, d, grad, turn(), *scalars, energy, sums, 1),
+            lambda: twin(roof, width, d, grad, 1),
         )
 
     return functions

@@ -52,16 +52,15 @@ def after_steps(table: Kernels, dim: int, dtype: str) -> np.ndarray:
     """The state, and what is summed up of it, after 50 steps on random gradients."""
     problem, rng = Problem(dim, dtype), np.random.default_rng(1)
     for _ in range(50):
-        grad = problem.normal(rng)
-        problem.turn = lambda grad=grad: grad
+        problem.grad = problem.normal(rng)
         problem.step(table)
     return np.concatenate([problem.buffer.ravel(), problem.energy.ravel(), problem.sums.ravel()])
 
 
 class Problem:
-    """A state in the middle of a run, in its layout, and the gradients of its steps, all pages touched.
+    """A state in the middle of a run, in its layout, and the gradient of its steps, all pages touched.
 
-    Every other step has the gradient with the opposite sign. With the same one all the time parameters
+    Every other step takes the gradient with the opposite sign. With the same one all the time parameters
     would run away, and what is timed would be the arithmetic of denormal numbers.
     """
 
@@ -75,7 +74,7 @@ class Problem:
         self.state.g2_avg[:] = 1
         self.state.tau[:] = 5
         self.grad = self.normal(rng)
-        self.turn = itertools.cycle((self.grad, -self.grad)).__next__
+        self.turn = itertools.cycle((1.0, -1.0)).__next__
         self.energy, self.sums = (np.zeros((n_blocks(dim) + 1, n)) for n in (1, 2))
         self._table: Kernels | None = None
 
@@ -87,13 +86,13 @@ class Problem:
         if table is not self._table:
             self._table = table
             self._advance = table.bind_advance(self.buffer, self.energy, self.sums)
-        self._advance(self.turn(), 1.0, float(self.dim), 1e-3, 0.0)
+        self._advance(self.grad, self.turn(), float(self.dim), 1e-3, 0.0)
 
     def twin(self) -> None:
         """The memory roof of `step`: the same streams, trivial arithmetic. On a copy, as its values grow."""
         from refsgd.kernels import native
 
-        native.twin(self.roof, self.turn())
+        native.twin(self.roof, self.grad)
 
     def with_roof(self) -> Problem:
         self.roof = allocate(4, self.dim, self.dtype)

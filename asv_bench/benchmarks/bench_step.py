@@ -1,4 +1,4 @@
-"""The step of the default rule: time and memory; and what must not drift: bits, share of the roof, progress."""
+"""The step of the default rule: time and memory, and what must not drift: bits, roof, progress."""
 
 from __future__ import annotations
 
