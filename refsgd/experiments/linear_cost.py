@@ -49,8 +49,8 @@ def sparse(d: int, nnz: int, repeats: int) -> float:
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    repeats = 3 if quick else 6
-    d = [3 * 10**5, 10**6, 3 * 10**6]  # more than most caches hold
+    repeats, largest = (3, 3 * 10**6) if quick else (6, 10**7)
+    d = [largest // 10, largest // 3, largest]  # more than most caches hold
     n = [10, 30, 100]
     nnz = [10**5, 3 * 10**5, 10**6]
     wide = [10**4, 10**5, 10**6, 10**7]
