@@ -20,7 +20,7 @@ from ..kernels.contract import GUARD, LIMIT, N_START, OVERESTIMATE, n_blocks
 from ..kernels.vsgd_numpy import guarded
 from . import length, orthogonal
 from .length import StepLength
-from .moments import mean_gradient, not_finite, sample_gradients
+from .moments import has_samples, mean_gradient, not_finite, sample_gradients
 from .rule import Rule
 from .state import State, allocate, start_point
 
@@ -119,7 +119,7 @@ class Run:
         self._start_energies = np.zeros(N_START)  # sum of squares of each minibatch of the start
         self._held: tuple[Minibatch, Second] | None = None
         self._g2_sum = self._tau_sum = 0.0
-        self._point = self._kept = self._mean = x0[:0]
+        self._point = self._kept = self._mean = np.empty(0, dtype)  # until they are needed
         self._prepare()
 
     def _prepare(self) -> None:
@@ -253,11 +253,11 @@ class Run:
         """The mean gradient, whatever its values."""
         if self.rule.weighting == "orthogonal":
             rows = sample_gradients(name, gradient, self.x)
-            weights = orthogonal.weights(rows) if self._held is None else self._held[0].weights
             with np.errstate(all="ignore"):  # what is not finite is found later
+                weights = orthogonal.weights(rows) if self._held is None else self._held[0].weights
                 mean = weights.astype(rows.dtype) @ rows if len(weights) == len(rows) else rows[0]
             return Minibatch(len(rows), mean, weights=weights)
-        if self._mean.size == 0:
+        if self._mean.size == 0 and has_samples(gradient):
             self._mean = np.empty_like(self.x)
         return Minibatch(*mean_gradient(name, gradient, self.x, self.kernels, self._mean))
 
