@@ -151,6 +151,19 @@ def test_unit_of_the_loss_changes_no_bit_of_x(backend, weighting, dtype, scale):
     assert np.abs(xs[0]).max() < 1
 
 
+def test_group_that_never_begins_is_as_if_it_were_not_there(backend):
+    rule, x0 = VSGD(average=True), np.linspace(1, 2, 3000)
+    alone = rule.start(x0, backend=backend)
+    beside = rule.start(np.append(x0, [0.0, 0.0]), groups=[3000, 2], backend=backend)
+    for c in np.random.default_rng(0).normal(size=(80, 3000)):
+        take_step(alone, lambda x: x - c)  # noqa: B023
+        take_step(beside, lambda x: np.append(x[:3000] - c, [0.0, 0.0]))  # noqa: B023
+        np.testing.assert_array_equal(beside.x[:3000], alone.x)
+        assert (beside.length, beside.n_gradients) == (alone.length, alone.n_gradients)
+    np.testing.assert_array_equal(beside.x_avg[:3000], alone.x_avg)
+    assert (beside.x[3000:] == 0).all() and (beside.x[:3000] != x0).all()
+
+
 def test_forms_with_gaps_in_memory_count_as_without(backend):
     samples = np.random.default_rng(0).normal(size=(60, 4, 6))
     plain = VSGD().start(np.linspace(1, 2, 6), backend=backend)

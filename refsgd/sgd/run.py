@@ -411,18 +411,22 @@ class Run:
         left = self.counters.start_left or (N_START if self._starts_anew(batch) else 0)
         if not self.unit and lives.any():
             self.unit = first_unit(batch.grad)
-        g = x.dtype.type(self.unit) * batch.grad
-
+        waiting = lives & (self._seen < N_START)
         if joined and not left:
             s = length.capped(s)
             self._step_ranges(batch.grad, s)
-        elif left:
+            if not waiting.any():  # the others have no gradient yet, perhaps never
+                self._count(batch, second, 1, 0)
+                self.step_length = s
+                return
+        g = x.dtype.type(self.unit) * batch.grad
+        if left:
             for begin, end in joined:  # they stand still, and go on averaging
                 part = slice(begin, end)
                 m[part] += (g[part] - m[part]) / tau[part]
                 v[part] += (g[part] * g[part] - v[part]) / tau[part]
         for i, (begin, end) in enumerate(zip([0, *self._ends[:-1]], self._ends, strict=True)):
-            if lives[i] and self._seen[i] < N_START:
+            if waiting[i]:
                 part = slice(begin, end)
                 self._seen[i] += 1
                 n = x.dtype.type(self._seen[i])
@@ -461,7 +465,7 @@ class Run:
 
     def _step_ranges(self, grad: Array, s: StepLength) -> None:
         """The step of those parameters that have begun."""
-        energy, share = 0.0, average_weight(self.counters)
+        energy, totals, share = 0.0, np.zeros(2), average_weight(self.counters)
         for begin, end in self._joined:
             sums = self._energy[: n_blocks(end - begin) + 1]
             self.kernels.check(grad[begin:end], self.unit, sums)
@@ -470,6 +474,8 @@ class Run:
         for begin, end in self._joined:
             sums = self._sums[: n_blocks(end - begin) + 1]
             self.kernels.step(self.buffer, begin, grad[begin:end], factor, s.length, share, sums)
+            totals += sums[-1]
+        self._g2_sum, self._tau_sum = totals.tolist()
 
     def _recount(self) -> None:
         """Which parameters take steps, and their sums."""
