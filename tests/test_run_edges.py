@@ -219,17 +219,50 @@ def test_state_of_another_rule_is_refused_by_what_is_another():
         runs["VSGD"].load_state_dict(Adam().start(np.ones(3)).state_dict())
 
 
-@pytest.mark.xfail(reason="the unit is that of the first gradient for good", strict=True)
 def test_tiny_first_gradient_does_not_put_the_others_out_of_range(backend):
-    """Such as that of a sample that a trained classifier is sure of, in float32, one sample a minibatch."""
-    run = VSGD().start(np.full(3, 5, np.float32), backend=backend)
-    run.tell(np.full(3, 1e-24, np.float32))
-    for c in np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32):
-        take_step(run, lambda x: x - c)  # noqa: B023
-    assert np.abs(run.x).max() < 1
+    """Such as that of a sample that a trained classifier is sure of, in float32, one sample per minibatch."""
+    runs = [VSGD().start(np.full(3, 5, dtype), backend=backend) for dtype in (np.float32, np.float64)]
+    for run in runs:
+        run.tell(np.full(3, 1e-24, run.x.dtype))
+        for c in np.random.default_rng(0).normal(size=(100, 3)):
+            take_step(run, lambda x: x - c.astype(x.dtype))  # noqa: B023
+    assert runs[0].n_steps == 101
+    np.testing.assert_allclose(runs[0].tau, runs[1].tau, rtol=1e-4)
+    # The squares of the tiny ones are nothing beside the others.
+    np.testing.assert_allclose(
+        runs[0].state.g2_avg / runs[0].unit ** 2, runs[1].state.g2_avg / runs[1].unit ** 2, rtol=1e-4
+    )
 
 
-@pytest.mark.xfail(reason="gradients are smaller at a saddle than anywhere else", strict=True)
+@every_weighting
+@pytest.mark.parametrize(("dtype", "exponent"), [(np.float32, 100), (np.float64, 660)])
+def test_gradient_whose_square_overflows_is_an_outlier_like_any_other(backend, weighting, dtype, exponent):
+    """The guard counts it as 8 times the usual, however large it is."""
+    rng = np.random.default_rng(0)
+    runs = [VSGD(weighting).start(np.full(3, 5, dtype), backend=backend) for _ in range(2)]
+    for k, c in enumerate(rng.normal(size=(200, 1, 3)).astype(dtype)):
+        for run, size in zip(runs, (exponent, 20), strict=True):
+            if k == 60:
+                run.tell((run.x - c) * dtype(2.0**size))
+                assert not run.is_open  # or a probe would see two curvatures
+            else:
+                take_step(run, lambda x, c=c: x - c)
+    np.testing.assert_allclose(runs[0].x, runs[1].x, rtol=1e-4 if dtype == np.float32 else 1e-12)
+    assert np.abs(runs[0].x).max() < 1
+
+
+@every_weighting
+@pytest.mark.parametrize("steps", [0, 3, 40, 41, 42, 43, 44, 45, 46, 47, 48])
+def test_gradient_out_of_range_opens_no_minibatch(backend, weighting, steps):
+    run = VSGD(weighting).start(np.full(3, 5, np.float32), backend=backend)
+    for c in np.random.default_rng(0).normal(size=(steps, 1, 3)).astype(np.float32):
+        take_step(run, lambda x, c=c: x - c)
+    run.tell(np.full((2, 3), 1e36, np.float32))
+    assert run.is_open == (steps == 3)
+    take_step(run, lambda x: np.full((2, 3), 1e36 if run.is_open else 1, np.float32))
+    assert np.isfinite(run.x).all() and run.n_steps >= steps + 1
+
+
 def test_run_that_leaves_a_saddle_is_a_success():
     """The loss falls from 2.5 to 0.5, and gradients grow from 1e-8 to 1 on the way."""
     rng = np.random.default_rng(0)
