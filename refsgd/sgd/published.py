@@ -52,19 +52,19 @@ class PublishedVSGD(ScipyMethod, PublishedRule):
     -----
     Where each equation is computed, ``kernels`` being `refsgd.kernels.reference`:
 
-    ==================  ==============================  ===================================
-    what                published in                    line
-    ==================  ==============================  ===================================
-    rate of vSGD-l      [1]_, eq. (7)                   ``kernels.bbprop_rates``
-    rates of -g and -b  [1]_, section 4.2               ``refsgd.sgd.shared.rates``
-    slow start          [1]_, section 4                 ``refsgd.sgd.averages.end_start``
-    rate of vSGD-fd     [2]_, algorithm 1               ``kernels.fd_rates``
-    minibatches of n    [2]_, eq. (3)                   ``kernels.signal_share``
-    probe, curvature    [2]_, algorithm 1               ``kernels.probe_point``, ``curvature``
-    outliers, averages  [2]_, algorithm 1               ``kernels.published_step``
-    sparse samples      [2]_, section 3.2               `refsgd.sgd.published_sparse`
-    orthogonal samples  [2]_, section 3.3               ``refsgd.sgd.orthogonal.weights``
-    ==================  ==============================  ===================================
+    ==================  ======================  ===================================
+    what                published in            line
+    ==================  ======================  ===================================
+    rate of vSGD-l      1206.1106, eq. (7)      ``kernels.bbprop_rates``
+    rates of -g and -b  1206.1106, section 4.2  ``refsgd.sgd.shared.rates``
+    slow start          1206.1106, section 4    ``refsgd.sgd.averages.end_start``
+    rate of vSGD-fd     1301.3764, algorithm 1  ``kernels.fd_rates``
+    minibatches of n    1301.3764, eq. (3)      ``kernels.signal_share``
+    probe, curvature    1301.3764, algorithm 1  ``kernels.probe_point``, ``curvature``
+    outliers, averages  1301.3764, algorithm 1  ``kernels.published_step``
+    sparse samples      1301.3764, section 3.2  ``refsgd.sgd.published_sparse``
+    orthogonal samples  1301.3764, section 3.3  ``refsgd.sgd.orthogonal.weights``
+    ==================  ======================  ===================================
 
     References
     ----------
