@@ -33,7 +33,7 @@ ALLOWED = {
     "numba": {
         "refsgd.directional._compiled",
         "refsgd.kernels.jitted",
-        "refsgd.kernels.jitted_directions",
+        "refsgd.kernels.directions_numba",
         "refsgd.kernels.jitted_linear",
         "refsgd.sgd.compiled",
     },

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from refsgd.directional import DirectionStats, estimators, vmf
-from refsgd.directional.bessel import ratio, triple
+from refsgd.directional.concentration import ratio, triple
 
 
 def test_mean_pairwise_cosine_is_the_mean_over_pairs():

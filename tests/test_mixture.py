@@ -16,7 +16,7 @@ from scipy import sparse, special
 import refsgd
 from refsgd import VonMisesFisher, vmf
 from refsgd.directional import em
-from refsgd.directional.rows import unit_rows
+from refsgd.directional.directions import unit_rows
 
 pytest.importorskip("sklearn")
 

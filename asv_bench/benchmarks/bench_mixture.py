@@ -10,7 +10,7 @@ from scipy import sparse
 
 import refsgd
 from refsgd.directional import em
-from refsgd.directional.rows import unit_rows
+from refsgd.directional.directions import unit_rows
 
 from . import backend
 

@@ -20,8 +20,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._errors import message
 from .._validation import choice, float_array, integer
 from ..directional import VonMisesFisher, em
-from ..directional.bessel import Floats
-from ..directional.rows import unit_rows
+from ..directional._series import Floats
+from ..directional.directions import unit_rows
 from ..progress import bar
 
 

@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from .._errors import message
 from .._validation import choice, float_array, integer, real_number
 from . import estimators, vmf
-from .bessel import Floats, checked, ratio
-from .rows import CHUNK, check_unit, checked_rows, squares
+from ._arguments import checked
+from ._series import Floats
+from .concentration import ratio
+from .directions import CHUNK, check_unit, checked_rows, squares
 from .stats import DirectionStats, Estimator
 
 UNIT_TOLERANCE = 1e-5  # of a length: scipy's, and enough for rows that were normalised in float32

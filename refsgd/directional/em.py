@@ -24,8 +24,8 @@ import numpy as np
 from scipy import sparse
 
 from . import vmf
-from .bessel import Floats
-from .rows import CHUNK
+from ._series import Floats
+from .directions import CHUNK
 
 # A component whose rows are closer than this has no likeliest concentration: the likelihood grows without
 # bound. It is held at the concentration of this 1 - r, which keeps likelihoods finite. Cosines of sparse rows

@@ -31,16 +31,9 @@ from scipy import special
 
 from .._errors import message
 from .._validation import float_array, real_number
-from .bessel import (
-    Floats,
-    broadcast,
-    concentration,
-    dimension,
-    ratio,
-    ratio_complement,
-    triple,
-    with_complement,
-)
+from ._arguments import broadcast, dimension, with_complement
+from ._series import Floats
+from .concentration import concentration, ratio, ratio_complement, triple
 
 mle = concentration
 
@@ -48,7 +41,7 @@ mle = concentration
 def banerjee(r: ArrayLike, dim: ArrayLike, one_minus_r: ArrayLike | None = None) -> Any:
     """``r (d - r**2) / (1 - r**2)``, the closed form of [1]_, eq. (4.4), for the concentration.
 
-    Arguments broadcast and are those of :func:`~refsgd.directional.bessel.concentration`; r = 1 gives inf.
+    Arguments broadcast and are those of :func:`~refsgd.vmf.concentration`; r = 1 gives inf.
 
     Examples
     --------

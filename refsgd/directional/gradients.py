@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .._errors import message
 from .._validation import float_array, not_finite_entries
-from .bessel import Floats
+from ._series import Floats
 
 CHUNK = 2**15  # entries of float64 at work at a time, in cache: 256 KiB
 HALF = ("float16", "bfloat16")

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from .._errors import message
 from .._validation import float_array
 from . import estimators
-from .bessel import Floats
+from ._series import Floats
 from .gradients import CHUNK, Part, Shape, chunks
 
 

@@ -20,8 +20,8 @@ from .._config import backend_name
 from .._errors import message
 from .._validation import choice, float_array, integer
 from . import estimators
-from .bessel import Floats
-from .rows import (
+from ._series import Floats
+from .directions import (
     LEAST,
     MOST,
     check_unit,

@@ -21,16 +21,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from ._arguments import broadcast, checked, half_dimension
 from ._coefficients import LOG_H, NORMALIZER, RATIO
-from .bessel import (
-    SERIES_FROM,
-    Floats,
-    broadcast,
-    checked,
+from ._series import SERIES_FROM, Floats, double_sum
+from .concentration import (
     compiled_for,
     concentration,
-    double_sum,
-    half_dimension,
     mean_resultant_length,
     ratio_complement,
     ratio_derivative,

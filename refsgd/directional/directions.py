@@ -13,7 +13,7 @@ from .. import kernels
 from .._config import backend_name
 from .._errors import message
 from .._validation import float_array
-from .bessel import Floats
+from ._series import Floats
 
 Flags = NDArray[np.bool_]
 

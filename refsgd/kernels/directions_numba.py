@@ -1,4 +1,4 @@
-"""Numba backend of the statistics of directions: the equations of `reference_directions`, compiled."""
+"""Numba backend of the statistics of directions: the equations of `directions_numpy`, compiled."""
 
 from __future__ import annotations
 
