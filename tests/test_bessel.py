@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refsgd import _config
+from refsgd.directional import concentration as solver
 from refsgd.directional import vmf
 from refsgd.directional.concentration import concentration, ratio, ratio_complement, ratio_derivative
 
