@@ -18,7 +18,8 @@ from claims import Claim, print_claims, ratio
 from ratios import interleaved
 
 import refsgd
-from refsgd.sgd.minimize import Job
+from refsgd.sgd.driver import Driver
+from refsgd.sgd.sampler import Minibatches
 
 
 def new_gradient() -> Any:
@@ -47,15 +48,13 @@ def regression(d: int) -> tuple[Any, Any]:
 
 def steps_of(gradient: Any, d: int, steps: int) -> Callable[[], None]:
     """What does so many steps more of a run of `refsgd.minimize`."""
-    job = Job(
-        gradient, np.zeros(d), regression(d), "vsgd-fd", 1, None, None, None, None, None, None, 0, None,
-        is_endless=True, keeps_gradients=False,
-    )  # fmt: skip
+    batches = Minibatches(list(regression(d)), 1, 0)
+    driver = Driver(refsgd.VSGD().start(np.zeros(d)), batches, gradient)
 
     def advance() -> None:
-        end = job.run.n_steps + steps
-        while job.run.n_steps < end:
-            job.step(end - job.run.n_steps)
+        end = driver.run.n_steps + steps
+        while driver.run.n_steps < end:
+            driver.step(end - driver.run.n_steps)
 
     return advance
 

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 
 from refsgd import PublishedVSGD
-from refsgd.sgd.published import CURVATURES, SHARINGS, WEIGHTINGS
+from refsgd.sgd.published_rule import CURVATURES, SHARINGS, WEIGHTINGS
 
 
 def is_known(curvature, sharing, weighting):

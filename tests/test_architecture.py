@@ -35,6 +35,7 @@ ALLOWED = {
         "refsgd.kernels.jitted",
         "refsgd.kernels.directions_numba",
         "refsgd.kernels.jitted_linear",
+        "refsgd.kernels.vsgd_numba",
         "refsgd.sgd.compiled",
     },
     "joblib": {"refsgd.adapters.epochs"},

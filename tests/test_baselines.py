@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-import refsgd.sgd.scipy_door
+import refsgd.sgd.scipy_method
 from refsgd import Moments
 from refsgd.sgd.baselines import SGD, AdaGrad, Adam, RMSprop
 
@@ -270,7 +270,7 @@ def test_start_keeps_its_own_copy_of_x0(rule):
 def test_scipy_calls_solve_with_the_rule(rule, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        refsgd.sgd.scipy_door, "solve", lambda *args, **options: calls.append((args, options))
+        refsgd.sgd.scipy_method, "solve", lambda *args, **options: calls.append((args, options))
     )
     rule("fun", "x0", ("X", "y"), jac="jac", epochs=3)
     assert calls == [((rule, "fun", "x0", ("X", "y")), {"jac": "jac", "epochs": 3})]

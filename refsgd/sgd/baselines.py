@@ -20,6 +20,7 @@ from .._config import backend_name
 from .._errors import message
 from .._validation import not_finite_entries
 from .moments import mean_gradient, not_finite
+from .scipy_method import ScipyMethod
 from .state import start_point
 
 CHECKPOINT_VERSION = 1
@@ -40,7 +41,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool], str]] = {
 
 
 @dataclass(frozen=True)
-class Baseline(ABC):
+class Baseline(ScipyMethod, ABC):
     """What the baselines share. After ``t`` steps, ``x -= rates(averages, t) * direction``.
 
     Raises
@@ -79,12 +80,6 @@ class Baseline(ABC):
             If the backend asked for, which only averages per-sample gradients, is not available.
         """
         return BaselineRun(self, x0, backend=backend)
-
-    def __call__(self, fun: Any, x0: NDArray[Any], args: tuple[Any, ...] = (), **options: Any) -> Any:
-        """Be the ``method`` of `scipy.optimize.minimize`: see `refsgd.sgd.scipy_door`."""
-        from .scipy_door import solve
-
-        return solve(self, fun, x0, args, **options)
 
 
 @dataclass(frozen=True)

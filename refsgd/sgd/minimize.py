@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,9 +15,10 @@ from numpy.typing import NDArray
 from .._errors import NumericalWarning, message
 from .._validation import choice, integer
 from ..progress import bar
-from .interrupts import Interrupts
+from .driver import Driver, step_budget
 from .published import PRESETS, PublishedVSGD
 from .published_run import PublishedRun
+from .rule import Weighting
 from .run import Run
 from .sampler import Minibatches
 from .stopping import criterion
@@ -51,7 +51,7 @@ def minimize(
     batch_size: int = 1,
     epochs: int | None = None,
     max_iter: int | None = None,
-    weighting: str | None = None,
+    weighting: Weighting | None = None,
     diag_hess: Callable[..., Any] | None = None,
     blocks: Sequence[int] | None = None,
     groups: Sequence[int] | None = None,
@@ -145,20 +145,26 @@ def minimize(
     >>> res.success, res.nit, bool(model.error(res.x, X, y) < 0.02)
     (True, 3000, True)
     """
-    job = Job(grad, x0, args, method, batch_size, epochs, max_iter, weighting, diag_hess, blocks, groups,
-              resume, random_state, backend, is_endless=stop is not None,
-              keeps_gradients=wants_result(callback))  # fmt: skip
-    run = job.run
-    before = mean_loss(fun, job)
+    rule = resolve_rule(method, weighting)
+    check_required_inputs(rule, method, diag_hess=diag_hess, blocks=blocks, groups=groups)
+    batches = Minibatches(as_sample_arrays(args), integer("batch_size", batch_size, minimum=1), random_state)
+    budget = step_budget(
+        count("epochs", epochs), count("max_iter", max_iter), batches, is_endless=stop is not None
+    )
+    run = rule.start(x0, backend=backend, **sizes(blocks=blocks, groups=groups))
+    driver = Driver(run, batches, grad, diag_hess, keeps_gradients=wants_result(callback))
+    if resume is not None:
+        driver.load_state_dict(resume)
+    before = mean_loss(fun, driver)
     should_stop = criterion(stop) if stop is not None else None
-    report = reporter(callback, job)
+    report = make_callback(callback, driver)
     is_watched = stop is not None or callback is not None
     status, why = FINISHED, "the epochs or steps asked for are done"
-    total = None if math.isinf(job.total) else int(job.total)
-    with bar(total, "step", show=progress, initial=run.n_steps) as shown, job.interrupts.handled():
+    total = None if math.isinf(budget) else int(budget)
+    with bar(total, "step", show=progress, initial=run.n_steps) as shown, driver.interrupts.handled():
         try:
-            while run.n_steps < job.total:
-                shown.update(job.step(most=1 if is_watched else math.inf))
+            while run.n_steps < budget:
+                shown.update(driver.step(1 if is_watched else budget - run.n_steps))
                 try:
                     report()
                 except StopIteration:
@@ -172,7 +178,7 @@ def minimize(
         except FloatingPointError as error:
             status, why = NOT_FINITE, str(error)
             warnings.warn(why, NumericalWarning, stacklevel=2)
-    value = mean_loss(fun, job)
+    value = mean_loss(fun, driver)
     if status in (FINISHED, STOPPED):
         if fun is not None and not math.isfinite(value):
             status, why = NOT_FINITE, f"{why}; fun is {value} at the last x"
@@ -181,7 +187,7 @@ def minimize(
         elif isinstance(run, Run) and run.trouble:
             status, why = NO_SENSE, f"{why}, but {run.trouble}"
     average = {"x_avg": run.x_avg.copy()} if isinstance(run, Run) and run.rule.average else {}
-    return result(
+    return optimize_result(
         x=run.x.copy(),
         fun=value,
         success=status in (FINISHED, STOPPED),
@@ -191,7 +197,7 @@ def minimize(
         njev=run.n_gradients,
         nsamples=run.n_samples,
         rates=run.rates,
-        state=job.state_dict(),
+        state=driver.state_dict(),
         **average,
     )
 
@@ -205,7 +211,7 @@ def iterate(
     batch_size: int = 1,
     epochs: int | None = None,
     max_iter: int | None = None,
-    weighting: str | None = None,
+    weighting: Weighting | None = None,
     diag_hess: Callable[..., Any] | None = None,
     blocks: Sequence[int] | None = None,
     groups: Sequence[int] | None = None,
@@ -227,121 +233,27 @@ def iterate(
     >>> step.n_steps < 200
     True
     """
-    job = Job(grad, x0, args, method, batch_size, epochs, max_iter, weighting, diag_hess, blocks, groups,
-              None, random_state, backend, is_endless=False, keeps_gradients=False)  # fmt: skip
+    rule = resolve_rule(method, weighting)
+    check_required_inputs(rule, method, diag_hess=diag_hess, blocks=blocks, groups=groups)
+    batches = Minibatches(as_sample_arrays(args), integer("batch_size", batch_size, minimum=1), random_state)
+    budget = step_budget(count("epochs", epochs), count("max_iter", max_iter), batches)
+    run = rule.start(x0, backend=backend, **sizes(blocks=blocks, groups=groups))
+    driver = Driver(run, batches, grad, diag_hess)
 
     def steps() -> Iterator[AnyRun]:
-        while job.run.n_steps < job.total:
-            job.step(most=1)
-            yield job.run
+        while run.n_steps < budget:
+            driver.step(1)
+            yield run
 
     return steps()
 
 
-class Job:
-    """A run and what it is fed with: the checked arguments of `minimize`.
-
-    Attributes
-    ----------
-    total : float
-        Steps to do, inf if only a criterion ends them.
-    mean_grad : (d,) array or None
-        The mean gradient of the last minibatch, if such are kept; then no steps are done without Python.
-    """
-
-    def __init__(
-        self,
-        grad: Callable[..., Any],
-        x0: NDArray[Any],
-        args: Sequence[Any],
-        method: str | Rule,
-        batch_size: int,
-        epochs: int | None,
-        max_iter: int | None,
-        weighting: str | None,
-        diag_hess: Callable[..., Any] | None,
-        blocks: Sequence[int] | None,
-        groups: Sequence[int] | None,
-        resume: Mapping[str, NDArray[Any]] | None,
-        random_state: Any,
-        backend: str | None,
-        *,
-        is_endless: bool,
-        keeps_gradients: bool,
-    ) -> None:
-        rule = rule_of(method, weighting)
-        batch_size = integer("batch_size", batch_size, minimum=1)
-        epochs = None if epochs is None else integer("epochs", epochs, minimum=1)
-        max_iter = None if max_iter is None else integer("max_iter", max_iter, minimum=1)
-        if not callable(grad):
-            raise TypeError(message("grad", "be callable", repr(grad), "pass a function grad(x, *batch)"))
-        needed(rule, method, diag_hess=diag_hess, blocks=blocks)
-        if groups is not None and not isinstance(rule, VSGD):
-            remedy = "leave them out, or choose method='vsgd'"
-            raise ValueError(message("groups", f"be None with method={method!r}", "some", remedy))
-        arrays = data(args)
-        if not arrays and epochs is not None:
-            raise ValueError(message("epochs", "be None where args is empty", epochs, "pass max_iter"))
-        if not arrays and max_iter is None and not is_endless:
-            must, remedy = "be given where args is empty", "pass max_iter=1000 or so, or data in args"
-            raise ValueError(message("max_iter", must, None, remedy))
-        if epochs is None and max_iter is None and not is_endless:
-            epochs = 1
-        given = {"blocks": blocks, "groups": groups}
-        options = {name: sizes for name, sizes in given.items() if sizes is not None}
-        self.run = rule.start(x0, backend=backend, **options)
-        self.batches = Minibatches(arrays, batch_size, random_state)
-        steps = epochs * self.batches.steps_an_epoch if epochs else math.inf
-        self.total = min(float(max_iter or math.inf), steps)
-        self.diag_hess = diag_hess
-        self.interrupts = Interrupts()
-        self.mean_grad: NDArray[Any] | None = None
-        self._keeps_gradients = keeps_gradients
-        self._grad = grad
-        self._loop: Callable[[Minibatches, float], int] | None = None
-        if "numba" in sys.modules:  # else grad cannot be compiled by it
-            from . import compiled
-
-            if compiled.is_for_one_sample(grad, len(arrays)):
-                kernel = compiled.SampleGradient(grad, self.run.x, arrays)
-                self._grad = kernel.rows
-                self._loop = None if keeps_gradients else kernel.loop_for(self.run)
-        if resume is not None:
-            self.batches.load_state_dict(resume)
-            self.run.load_state_dict(resume)
-
-    def step(self, most: float) -> int:
-        """Do a step, or several, at most ``most``, if they need no Python; return how many."""
-        done = 0
-        if self._loop is not None:
-            with self.interrupts:
-                done = self._loop(self.batches, min(most, self.total - self.run.n_steps))
-        if done:
-            return done
-        batch = self.batches.at(self.run.n_steps)
-        gradient = self._grad(self.run.ask(), *batch)
-        diag_hess = {} if self.diag_hess is None else {"diag_hess": self.diag_hess(self.run.x, *batch)}
-        kept = mean_gradient(gradient) if self._keeps_gradients else None
-        with self.interrupts:
-            self.run.tell(gradient, **diag_hess)
-        if self.run.is_open:
-            gradient = self._grad(self.run.ask(), *batch)
-            with self.interrupts:
-                self.run.tell(gradient)
-        self.mean_grad = kept
-        return 1
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """What ``resume`` takes."""
-        return self.run.state_dict() | self.batches.state_dict()
-
-
-def mean_loss(fun: Callable[..., Any] | None, job: Job) -> float:
+def mean_loss(fun: Callable[..., Any] | None, driver: Driver) -> float:
     """The loss of the whole data where the run is; NaN without ``fun``."""
-    return math.nan if fun is None else float(np.mean(fun(job.run.x, *job.batches.arrays)))
+    return math.nan if fun is None else float(np.mean(fun(driver.run.x, *driver.batches.arrays)))
 
 
-def rule_of(method: str | Rule, weighting: str | None) -> Rule:
+def resolve_rule(method: str | Rule, weighting: Weighting | None) -> Rule:
     """The rule of that name, or the rule itself."""
     if isinstance(method, str) or not hasattr(method, "start") or isinstance(method, type):
         rule = RULES[choice("method", method, RULES)]
@@ -352,18 +264,29 @@ def rule_of(method: str | Rule, weighting: str | None) -> Rule:
     return method
 
 
-def needed(rule: Rule, method: Any, **given: Any) -> None:
-    """Refuse what is missing of, or given beside, what a rule requires."""
+def check_required_inputs(rule: Rule, method: Any, **given: Any) -> None:
+    """Refuse what is missing of what a rule requires, or given though it has no use for it."""
     for name, value in given.items():
         if value is None and name in rule.requires:
             remedy = "pass it, or use method='vsgd'"
             raise ValueError(message(name, f"be given with method={method!r}", None, remedy))
-        if value is not None and name not in rule.requires:
+        is_used = name in rule.requires or (name == "groups" and isinstance(rule, VSGD))
+        if value is not None and not is_used:
             remedy = f"leave it out, or choose a method that uses {name}"
             raise ValueError(message(name, f"be None with method={method!r}", "one", remedy))
 
 
-def data(args: Sequence[Any]) -> list[Any]:
+def sizes(**given: Sequence[int] | None) -> dict[str, Any]:
+    """Those of the sizes of blocks and groups that are given."""
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def count(name: str, value: int | None) -> int | None:
+    """A number of epochs or steps, or None."""
+    return None if value is None else integer(name, value, minimum=1)
+
+
+def as_sample_arrays(args: Sequence[Any]) -> list[Any]:
     """The arrays of ``args``, which must share axis 0."""
     if not isinstance(args, tuple | list):
         args = (args,)
@@ -386,31 +309,21 @@ def wants_result(callback: Callable[..., Any] | None) -> bool:
     return callback is not None and "intermediate_result" in inspect.signature(callback).parameters
 
 
-def reporter(callback: Callable[..., Any] | None, job: Job) -> Callable[[], None]:
+def make_callback(callback: Callable[..., Any] | None, driver: Driver) -> Callable[[], None]:
     """What to call after each step, in the form of SciPy's callbacks."""
-    run = job.run
+    run = driver.run
     if callback is None:
         return lambda: None
     if wants_result(callback):
         return lambda: callback(
-            intermediate_result=result(
-                x=run.x.copy(), jac=job.mean_grad, nit=run.n_steps, nsamples=run.n_samples
+            intermediate_result=optimize_result(
+                x=run.x.copy(), jac=driver.mean_grad, nit=run.n_steps, nsamples=run.n_samples
             )
         )
     return lambda: callback(run.x.copy())
 
 
-def mean_gradient(gradient: Any) -> NDArray[Any]:
-    """The mean (d,) of what a gradient function gave: rows, dense or sparse, or moments."""
-    if isinstance(gradient, tuple):
-        return np.array(gradient[1])
-    if hasattr(gradient, "tocsr"):
-        return np.asarray(gradient.mean(axis=0)).ravel()
-    gradient = np.asarray(gradient)
-    return gradient.copy() if gradient.ndim == 1 else gradient.mean(axis=0)
-
-
-def result(**fields: Any) -> OptimizeResult:
+def optimize_result(**fields: Any) -> OptimizeResult:
     from scipy.optimize import OptimizeResult
 
     filled = OptimizeResult()

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from numpy.typing import NDArray
 
-from .._errors import message
 from .._validation import choice
-from ..kernels.contract import BBPROP, FD
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from .published_run import PublishedRun
-
-CURVATURES = ("fd", "bbprop")
-SHARINGS = ("element", "global", "blocks")
-WEIGHTINGS = ("dense", "sparse", "orthogonal")
+from .published_rule import PublishedRule
+from .published_run import PublishedRun
+from .published_sparse import PublishedSparseRun
+from .scipy_method import ScipyMethod
 
 
-@dataclass(frozen=True)
-class PublishedVSGD:
+class PublishedVSGD(ScipyMethod, PublishedRule):
     """The vSGD algorithms of [1]_ and [2]_ to the letter; `VSGD` is the rule to use.
 
     From running averages of gradient, squared gradient and curvature, each parameter's rate follows as the
@@ -96,31 +88,6 @@ class PublishedVSGD:
     True
     """
 
-    curvature: str = "fd"
-    sharing: str = "element"
-    weighting: str = "dense"
-    outliers: float | None = 2.0
-
-    def __post_init__(self) -> None:
-        choice("curvature", self.curvature, CURVATURES)
-        choice("sharing", self.sharing, SHARINGS)
-        choice("weighting", self.weighting, WEIGHTINGS)
-        if self.outliers is not None and not (math.isfinite(self.outliers) and self.outliers > 0):
-            raise ValueError(
-                message(
-                    "outliers",
-                    "be a positive number of standard deviations, or None",
-                    self.outliers,
-                    "keep the published 2.0, or pass None to switch detection off",
-                )
-            )
-        if self.sharing != "element" and self.weighting == "sparse":
-            remedy = "shared rates would make a step cost as much as a dense one: weight densely"
-            raise ValueError(message("sharing", "be 'element' with weighting='sparse'", self.sharing, remedy))
-        if self.sharing != "element" and self.curvature == "fd":
-            remedy = "no paper shares rates with curvature='fd': pass curvature='bbprop'"
-            raise ValueError(message("sharing", "be 'element'", self.sharing, remedy))
-
     @classmethod
     def preset(cls, name: str, **changes: Any) -> PublishedVSGD:
         """The rule of that name, ``"vsgd-fd"``, ``"vsgd-l"``, ``"vsgd-g"`` or ``"vsgd-b"``, with changes.
@@ -137,26 +104,6 @@ class PublishedVSGD:
         """
         return replace(PRESETS[choice("name", name, PRESETS)], **changes)
 
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """What a run needs beside gradients, of ``"diag_hess"``, ``"blocks"`` and ``"rows"`` (per sample)."""
-        needs = {
-            "diag_hess": self.curvature == "bbprop",
-            "blocks": self.sharing == "blocks",
-            "rows": self.weighting != "dense",
-        }
-        return tuple(name for name, is_needed in needs.items() if is_needed)
-
-    @property
-    def variant(self) -> int:
-        """How curvature becomes a rate, as `refsgd.kernels.contract` numbers it."""
-        return FD if self.curvature == "fd" else BBPROP
-
-    @property
-    def limit(self) -> float:
-        """What a variance is multiplied with to give the square of a distance beyond which is an outlier."""
-        return math.inf if self.outliers is None else self.outliers**2
-
     def start(
         self, x0: NDArray[Any], *, blocks: Sequence[int] | None = None, backend: str | None = None
     ) -> PublishedRun:
@@ -172,17 +119,8 @@ class PublishedVSGD:
         BackendError
             If the backend asked for is not available.
         """
-        from .published_run import PublishedRun
-        from .published_sparse import PublishedSparseRun
-
         run = PublishedSparseRun if self.weighting == "sparse" else PublishedRun
         return run(self, x0, blocks=blocks, backend=backend)
-
-    def __call__(self, fun: Any, x0: NDArray[Any], args: tuple[Any, ...] = (), **options: Any) -> Any:
-        """Be the ``method`` of `scipy.optimize.minimize`: see `refsgd.sgd.scipy_door`."""
-        from .scipy_door import solve
-
-        return solve(self, fun, x0, args, **options)
 
 
 #: Rules by name. Those of arXiv 1206.1106 detect no outliers.

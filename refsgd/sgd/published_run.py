@@ -18,7 +18,7 @@ from ..kernels import reference
 from . import orthogonal, shared
 from .averages import N_START, end_start, start_average, start_average_curvature, zeros
 from .moments import Moments, checked_moments, checked_rows, finite_squares, sample_rows, squares
-from .published import PublishedVSGD
+from .published_rule import PublishedRule
 from .rates import rates
 from .state import start_point
 
@@ -56,7 +56,7 @@ class PublishedRun:
 
     def __init__(
         self,
-        rule: PublishedVSGD,
+        rule: PublishedRule,
         x0: Array,
         *,
         blocks: Sequence[int] | None = None,
@@ -328,14 +328,19 @@ class PublishedRun:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle a run by its `state_dict`, as views hold on to its memory."""
-        lengths = self.blocks.lengths if self.blocks is not None and self.rule.sharing == "blocks" else None
-        return revived, (self.rule, self.x.copy(), lengths, self._backend, self.state_dict())
+        lengths = self.blocks.lengths.tolist() if self.blocks and self.rule.sharing == "blocks" else None
+        return _unpickle, (type(self), self.rule, self.x.copy(), lengths, self._backend, self.state_dict())
 
 
-def revived(
-    rule: PublishedVSGD, x: Array, blocks: Array | None, backend: str, state: Mapping[str, NDArray[Any]]
+def _unpickle(
+    run_type: type[PublishedRun],
+    rule: PublishedRule,
+    x: Array,
+    blocks: list[int] | None,
+    backend: str,
+    state: Mapping[str, NDArray[Any]],
 ) -> PublishedRun:
     """The run that was pickled."""
-    run = rule.start(x, blocks=None if blocks is None else blocks.tolist(), backend=backend)
+    run = run_type(rule, x, blocks=blocks, backend=backend)
     run.load_state_dict(state)
     return run

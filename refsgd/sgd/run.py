@@ -16,13 +16,13 @@ from .. import _checkpoint, kernels
 from .._config import backend_name
 from .._errors import message
 from .._validation import integer
-from ..kernels.contract import N_START, OVERESTIMATE, n_blocks
+from ..kernels.contract import LIMIT, N_START, OVERESTIMATE, n_blocks
 from ..kernels.vsgd_numpy import guarded
 from . import length, orthogonal
 from .length import StepLength
 from .moments import mean_gradient, not_finite, sample_gradients
+from .rule import Rule
 from .state import State, allocate, start_point
-from .vsgd import VSGD
 
 CHECKPOINT_VERSION = 3
 
@@ -96,7 +96,7 @@ class Run:
     """
 
     def __init__(
-        self, rule: VSGD, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
+        self, rule: Rule, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
     ) -> None:
         x0 = start_point(x0)
         d, dtype = x0.size, x0.dtype
@@ -195,8 +195,7 @@ class Run:
             return f"gradients have grown {math.sqrt(g2_sum / self._g2_first):.1g}-fold since the start"
         if self.step_length.curv_sq == 0 and self.length >= length.LONGEST * self.scale:
             return f"no curvature was seen up to steps of length {self.length:.3g}; the loss may be unbounded"
-        typical = self.x.dtype.type(self.length) * np.abs(m) / np.sqrt(np.where(v > 0, v, 1))
-        if (x + typical == x).all():
+        if (x + x.dtype.type(LIMIT * self.length) == x).all():  # the longest step there is
             return "steps vanish by rounding: x is too large for them in its dtype"
         return ""
 
@@ -523,14 +522,19 @@ class Run:
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle a run by its `state_dict`, as kernels and views hold on to its memory."""
         groups = None if self._lengths.size == 1 else self._lengths.tolist()
-        return _unpickle, (self.rule, self.x.copy(), groups, self._backend, self.state_dict())
+        return _unpickle, (type(self), self.rule, self.x.copy(), groups, self._backend, self.state_dict())
 
 
 def _unpickle(
-    rule: VSGD, x: Array, groups: list[int] | None, backend: str, state: Mapping[str, NDArray[Any]]
+    run_type: type[Run],
+    rule: Rule,
+    x: Array,
+    groups: list[int] | None,
+    backend: str,
+    state: Mapping[str, NDArray[Any]],
 ) -> Run:
     """The run that was pickled."""
-    run = rule.start(x, groups=groups, backend=backend)
+    run = run_type(rule, x, groups=groups, backend=backend)
     run.load_state_dict(state)
     return run
 

@@ -23,8 +23,8 @@ from . import length
 from .csr import checked_csr
 from .length import StepLength
 from .moments import mean_gradient, not_finite
+from .rule import Rule
 from .run import Minibatch, Run, Second, first_unit
-from .vsgd import VSGD
 
 Array = NDArray[Any]
 
@@ -36,7 +36,7 @@ class SparseRun(Run):
     """
 
     def __init__(
-        self, rule: VSGD, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
+        self, rule: Rule, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
     ) -> None:
         if groups is not None:
             remedy = "each parameter begins at its first touch: leave them out"

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
-from .._errors import message
-from .._validation import choice
-
-if TYPE_CHECKING:
-    from .run import Run
-
-WEIGHTINGS = ("dense", "sparse", "orthogonal")
+from .rule import Rule
+from .run import Run
+from .scipy_method import ScipyMethod
+from .sparse import SparseRun
 
 
-@dataclass(frozen=True)
-class VSGD:
+class VSGD(ScipyMethod, Rule):
     """Stochastic gradient descent that needs no learning rate.
 
     It keeps the idea of [1]_: steps follow from the share of signal in the gradient and from curvature by
@@ -72,22 +67,6 @@ class VSGD:
     True
     """
 
-    weighting: str = "dense"
-    average: bool = False
-
-    def __post_init__(self) -> None:
-        choice("weighting", self.weighting, WEIGHTINGS)
-        if not isinstance(self.average, bool):
-            raise TypeError(message("average", "be True or False", repr(self.average), "pass average=True"))
-        if self.average and self.weighting == "sparse":
-            remedy = "an average of x would make a step cost as much as a dense one: leave it out"
-            raise ValueError(message("average", "be False with weighting='sparse'", True, remedy))
-
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """What a run needs beside mean gradients: ``"rows"`` (per-sample gradients), or nothing."""
-        return ("rows",) if self.weighting == "orthogonal" else ()
-
     def start(
         self, x0: NDArray[Any], *, groups: Sequence[int] | None = None, backend: str | None = None
     ) -> Run:
@@ -104,14 +83,5 @@ class VSGD:
         BackendError
             If the backend asked for is not available.
         """
-        from .run import Run
-        from .sparse import SparseRun
-
         run = SparseRun if self.weighting == "sparse" else Run
         return run(self, x0, groups=groups, backend=backend)
-
-    def __call__(self, fun: Any, x0: NDArray[Any], args: tuple[Any, ...] = (), **options: Any) -> Any:
-        """Be the ``method`` of `scipy.optimize.minimize`: see `refsgd.sgd.scipy_door`."""
-        from .scipy_door import solve
-
-        return solve(self, fun, x0, args, **options)

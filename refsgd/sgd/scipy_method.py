@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from .._errors import message
-from .minimize import minimize
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
-
-    from .minimize import Rule
 
 OPTIONS = (
     "batch_size",
@@ -30,7 +27,7 @@ OPTIONS = (
 
 
 def solve(
-    rule: Rule,
+    rule: Any,
     fun: Any,
     x0: NDArray[Any],
     args: tuple[Any, ...] = (),
@@ -69,6 +66,8 @@ def solve(
     """
     from scipy.optimize._optimize import MemoizeJac
 
+    from .minimize import minimize  # which needs the rules, and they this module
+
     unknown = sorted(options.keys() - set(OPTIONS))
     if unknown:
         must = f"be among {', '.join(OPTIONS)}"
@@ -90,3 +89,11 @@ def solve(
         remedy = "pass jac=gradient, or jac=True with a function that returns loss and gradient"
         raise ValueError(message("jac", "be True or a callable", repr(jac), remedy))
     return minimize(grad, x0, args, fun=loss, method=rule, callback=callback, **options)
+
+
+class ScipyMethod:
+    """What makes a rule a ``method`` of `scipy.optimize.minimize`."""
+
+    def __call__(self, fun: Any, x0: NDArray[Any], args: tuple[Any, ...] = (), **options: Any) -> Any:
+        """What SciPy calls: see `refsgd.sgd.scipy_method.solve`."""
+        return solve(self, fun, x0, args, **options)

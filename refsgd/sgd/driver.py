@@ -1,0 +1,116 @@
+"""A run, the minibatches it is fed with, and the gradient that is evaluated on them."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import message
+from .interrupts import Interrupts
+from .sampler import Minibatches
+
+
+class Driver:
+    """What `minimize` and `iterate` do step by step.
+
+    ``run`` is a `refsgd.Run` or any other with its methods; ``grad(x, *batch)`` and ``diag_hess(x, *batch)``
+    are those of `minimize`.
+
+    Attributes
+    ----------
+    interrupts : Interrupts
+        Holds Ctrl-C back while the run changes.
+    mean_grad : (d,) array or None
+        The mean gradient at x of the last minibatch, if such are kept; then no steps are done without Python.
+    """
+
+    def __init__(
+        self,
+        run: Any,
+        batches: Minibatches,
+        grad: Callable[..., Any],
+        diag_hess: Callable[..., Any] | None = None,
+        *,
+        keeps_gradients: bool = False,
+    ) -> None:
+        if not callable(grad):
+            raise TypeError(message("grad", "be callable", repr(grad), "pass a function grad(x, *batch)"))
+        self.run, self.batches = run, batches
+        self.interrupts = Interrupts()
+        self.mean_grad: NDArray[Any] | None = None
+        self._grad, self._diag_hess = grad, diag_hess
+        self._keeps_gradients = keeps_gradients
+        self._loop: Callable[[Minibatches, float], int] | None = None
+        if "numba" in sys.modules:  # else grad cannot be compiled by it
+            from . import compiled
+
+            if compiled.is_for_one_sample(grad, len(batches.arrays)):
+                kernel = compiled.SampleGradient(grad, run.x, batches.arrays)
+                self._grad = kernel.rows
+                self._loop = None if keeps_gradients else kernel.loop_for(run)
+
+    def step(self, max_steps: float) -> int:
+        """Do a step, or several, at most ``max_steps``, if they need no Python; return how many."""
+        done = 0
+        if self._loop is not None:
+            with self.interrupts:
+                done = self._loop(self.batches, max_steps)
+        if done:
+            return done
+        batch = self.batches.at(self.run.n_steps)
+        gradient = self._grad(self.run.ask(), *batch)
+        diag_hess = {} if self._diag_hess is None else {"diag_hess": self._diag_hess(self.run.x, *batch)}
+        kept = mean_gradient(gradient) if self._keeps_gradients else None
+        with self.interrupts:
+            self.run.tell(gradient, **diag_hess)
+        if self.run.is_open:
+            gradient = self._grad(self.run.ask(), *batch)
+            with self.interrupts:
+                self.run.tell(gradient)
+        self.mean_grad = kept
+        return 1
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """What ``resume`` takes."""
+        return self.run.state_dict() | self.batches.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from a `state_dict`."""
+        self.batches.load_state_dict(state)
+        self.run.load_state_dict(state)
+
+
+def step_budget(
+    epochs: int | None, max_iter: int | None, batches: Minibatches, *, is_endless: bool = False
+) -> float:
+    """The number of steps to do, inf if only a criterion ends them; one epoch if nothing else is said.
+
+    Raises
+    ------
+    ValueError
+        If nothing can end the run, or epochs are asked for without data.
+    """
+    has_data = bool(batches.arrays)
+    if not has_data and epochs is not None:
+        raise ValueError(message("epochs", "be None where args is empty", epochs, "pass max_iter"))
+    if not has_data and max_iter is None and not is_endless:
+        must, remedy = "be given where args is empty", "pass max_iter=1000 or so, or data in args"
+        raise ValueError(message("max_iter", must, None, remedy))
+    if epochs is None and max_iter is None and not is_endless:
+        epochs = 1
+    return min(max_iter or math.inf, epochs * batches.steps_an_epoch if epochs else math.inf)
+
+
+def mean_gradient(gradient: Any) -> NDArray[Any]:
+    """The mean (d,) of what a gradient function returned: rows, dense or sparse, or moments."""
+    if isinstance(gradient, tuple):
+        return np.array(gradient[1])
+    if hasattr(gradient, "tocsr"):
+        return np.asarray(gradient.mean(axis=0)).ravel()
+    gradient = np.asarray(gradient)
+    return gradient.copy() if gradient.ndim == 1 else gradient.mean(axis=0)
