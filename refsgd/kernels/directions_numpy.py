@@ -1,4 +1,4 @@
-"""The oracle of the statistics of directions: plain NumPy. See `refsgd.kernels.reference`."""
+"""The oracle of the statistics of directions: plain NumPy. The equations are in csrc/directions.c too."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .contract import BLOCK, DIRECTION_LANES, FAR, Array
+from .contract import BLOCK, DIRECTION_LANES, FAR, Array, DirectionBatch, FoldArrays
 
 
 def tile_sum(values: Array) -> Any:
-    """The sum over a block of columns, in the order that the contract lays down."""
+    """The sum over a tile of columns, in the order that the contract lays down."""
     whole = values.size // DIRECTION_LANES * DIRECTION_LANES
     lanes = np.add.accumulate(values[:whole].reshape(-1, DIRECTION_LANES), axis=0)[-1:].ravel()
     pieces, at = [lanes], whole
@@ -38,38 +38,25 @@ def square_rows(rows: Array, squares: Array) -> None:
             squares[j] += tile_sum(row[tile] * row[tile])
 
 
-def directions(
-    rows: Array,
-    weights: Array | None,
-    squares: Array,
-    least: float,
-    most: float,
-    is_unit: bool,
-    chunk: int,
-    first: int,
-    reference: Array,
-    sums: Array,
-    weight: Array,
-    weight2: Array,
-    spread: Array,
-) -> bool:
-    n, k = len(rows), len(sums)
-    w = np.ones(n) if weights is None else weights
-    for begin in range(0, n, chunk or n):
-        part = slice(begin, begin + (chunk or n))
-        if chunk:
+def directions(batch: DirectionBatch, folds: FoldArrays) -> bool:
+    rows, squares = batch.rows, batch.squares
+    n, k = len(rows), len(folds.sums)
+    w = np.ones(n) if batch.weights is None else batch.weights
+    for begin in range(0, n, batch.chunk or n):
+        part = slice(begin, begin + (batch.chunk or n))
+        if batch.chunk:
             square_rows(rows[part], squares[part])
-        if not ((squares[part] >= least) & (squares[part] <= most)).all():
+        if not ((squares[part] >= batch.least) & (squares[part] <= batch.most)).all():
             return False
-        squares[part] = 1 if is_unit else 1 / np.sqrt(squares[part])
-        members = [(np.arange(n)[part][b::k], (first + begin + b) % k) for b in range(k)]
-        for chosen, block in members:
-            weight[block] += in_order(w[chosen])
-            weight2[block] += in_order(w[chosen] ** 2)
-        add = add_far if in_order(spread) >= FAR * in_order(weight) else add_near
-        for chosen, block in members:
+        squares[part] = 1 if batch.is_unit else 1 / np.sqrt(squares[part])
+        members = [(np.arange(n)[part][b::k], (batch.first_fold + begin + b) % k) for b in range(k)]
+        for chosen, fold in members:
+            folds.weight[fold] += in_order(w[chosen])
+            folds.weight2[fold] += in_order(w[chosen] ** 2)
+        add = add_far if in_order(folds.sq_distance) >= FAR * in_order(folds.weight) else add_near
+        for chosen, fold in members:
             x = rows[chosen].astype(np.float64)
-            add(x, squares[chosen], w[chosen], reference, sums[block], spread[block : block + 1])
+            add(x, squares[chosen], w[chosen], folds, fold)
     return True
 
 
@@ -78,20 +65,21 @@ def in_order(values: Array) -> Any:
     return np.add.accumulate(values)[-1] if values.size else 0.0
 
 
-def add_near(rows: Array, scale: Array, weights: Array, reference: Array, sums: Array, spread: Array) -> None:
-    for tile in tiles(reference.size):
+def add_near(rows: Array, scale: Array, weights: Array, folds: FoldArrays, fold: int) -> None:
+    for tile in tiles(folds.reference.size):
         for x, s, w in zip(rows[:, tile], scale, weights, strict=True):
-            off = s * x - reference[tile]
-            sums[tile] += w * off
-            spread += w * tile_sum(off * off)
+            off = s * x - folds.reference[tile]
+            folds.sums[fold, tile] += w * off
+            folds.sq_distance[fold] += w * tile_sum(off * off)
 
 
-def add_far(rows: Array, scale: Array, weights: Array, reference: Array, sums: Array, spread: Array) -> None:
+def add_far(rows: Array, scale: Array, weights: Array, folds: FoldArrays, fold: int) -> None:
     added, along = in_order(weights), 0.0
-    for tile in tiles(reference.size):
-        total = np.zeros_like(reference[tile])
+    for tile in tiles(folds.reference.size):
+        reference = folds.reference[tile]
+        total = np.zeros_like(reference)
         for x, s, w in zip(rows[:, tile], scale, weights, strict=True):
             total += w * s * x
-        sums[tile] += total - added * reference[tile]
-        along += tile_sum(total * reference[tile])
-    spread += 2 * max(added - along, 0)
+        folds.sums[fold, tile] += total - added * reference
+        along += tile_sum(total * reference)
+    folds.sq_distance[fold] += 2 * max(added - along, 0)
