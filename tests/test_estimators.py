@@ -195,7 +195,7 @@ def test_sign_flips_are_symmetric_in_the_blocks():
         (lambda: estimators.score_interval(0.5, 3, 1), "n must be greater than 1"),
         (lambda: estimators.score_interval(0.5, 3, 9, 95), "level must be between 0 and 1, got 95"),
         (lambda: estimators.isotropic_uniformity(0.5, 3, 2), "n must be at least 3, got 2"),
-        (lambda: estimators.signflip_uniformity(np.eye(1)), "have at least 2 blocks with rows, got 1"),
+        (lambda: estimators.signflip_uniformity(np.eye(1)), "have at least 2 folds with directions, got 1"),
         (
             lambda: estimators.jackknife_interval(np.eye(2), *np.ones((3, 2)), 3),
             "have at least 3 blocks with rows, got 2",

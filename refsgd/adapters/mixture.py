@@ -21,7 +21,7 @@ from .._errors import message
 from .._validation import choice, float_array, integer
 from ..directional import VonMisesFisher, em
 from ..directional._series import Floats
-from ..directional.directions import unit_rows
+from ..directional.directions import unit_directions
 from ..progress import bar
 
 
@@ -258,7 +258,7 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
     def _rows_to_fit(self, X: Any) -> tuple[Any, NDArray[np.bool_]]:
         """The rows that have a direction, as unit vectors, and which of X have none."""
         k = integer("n_components", self.n_components, 1)
-        rows, is_zero = unit_rows(self._checked(X, ensure_min_samples=2, ensure_min_features=2))
+        rows, is_zero = unit_directions(self._checked(X, ensure_min_samples=2, ensure_min_features=2))
         n, n_zero = is_zero.size, int(np.count_nonzero(is_zero))
         if n - n_zero < max(k, 2):
             got = f"{n - n_zero} of {n} for n_components={k}"
@@ -279,7 +279,7 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
             return kmeans_plusplus(rows, k, random_state=random)[0]
         given = np.array(self.init, dtype=np.float64)
         given = float_array("init", given, (k, dim), remedy="pass one mean a component")
-        means, is_zero = unit_rows(given)
+        means, is_zero = unit_directions(given)
         if is_zero.any():
             got = f"{np.count_nonzero(is_zero)} of {k} that are zero (first: row {is_zero.argmax()})"
             raise ValueError(message("init", "have rows that are not zero", got, "pass directions"))
@@ -316,7 +316,7 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
     def _log_joint(self, X: Any) -> tuple[Floats, NDArray[np.bool_]]:
         """Log of weight times density, (k, n), 1 being the density of rows of length zero; which rows are."""
         check_is_fitted(self)
-        rows, is_zero = unit_rows(self._checked(X, reset=False))
+        rows, is_zero = unit_directions(self._checked(X, reset=False))
         kappa = np.minimum(self.concentrations_, em.largest_kappa(self.n_features_in_))
         joint = em.log_joint(em.gaps(rows, self.means_), em.Components(self.means_, kappa, self.weights_))
         joint[:, is_zero] = em.log_or_minus_inf(self.weights_)[:, None]

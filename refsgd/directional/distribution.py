@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from . import estimators, vmf
 from ._arguments import checked
 from ._series import Floats
 from .concentration import ratio
-from .directions import CHUNK, check_unit, checked_rows, squares
+from .directions import CHUNK, Directions
 from .stats import DirectionStats, Estimator
 
 UNIT_TOLERANCE = 1e-5  # of a length: scipy's, and enough for rows that were normalised in float32
@@ -148,14 +148,14 @@ class VonMisesFisher:
         >>> round(VonMisesFisher.fit(gradients, normalize=True, estimator="unbiased").kappa)
         99
         """
-        choice("estimator", estimator, ("mle", "banerjee", "unbiased", "marginal"))
+        choice("estimator", estimator, get_args(Estimator))
         if mu is not None and kappa is not None:
             raise ValueError(message("kappa", "be None where mu is given", kappa, "leave one of them to fit"))
-        rows = checked_rows("rows", rows, "d")
+        given = Directions.of(rows, "d")
         if not normalize:
-            check_unit("rows", squares(rows), UNIT_TOLERANCE, "drop zero rows and pass normalize=True")
-        stats = DirectionStats(rows.shape[1], n_blocks=1)
-        stats.update(rows, weights)
+            given.check_unit(UNIT_TOLERANCE, "drop zero rows and pass normalize=True")
+        stats = DirectionStats(given.vectors.shape[1], n_folds=1)
+        stats.update(given.vectors, weights)
         if mu is not None:
             known = cls(float_array("mu", _real(mu), (stats.dim,)), 0.0).mu
             return cls(known, _along(known, stats, estimator))
@@ -200,7 +200,7 @@ class VonMisesFisher:
         if x.ndim == 0 or x.shape[-1] != self.dim:
             raise ValueError(message("x", f"have shape (..., {self.dim})", x.shape, "pass one point a row"))
         rows = float_array("x", x.reshape(-1, self.dim), ("n", self.dim), finite=False)
-        check_unit("x", squares(rows), UNIT_TOLERANCE, "divide each row by its length")
+        Directions(rows).check_unit(UNIT_TOLERANCE, "divide each row by its length", "x")
         gap = np.empty(len(rows))
         for part in _chunks(len(rows), self.dim):
             off = rows[part] - self.mu

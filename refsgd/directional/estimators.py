@@ -161,7 +161,7 @@ def score_interval(
 
 
 def jackknife_interval(
-    gram: Floats, weight: Floats, weight2: Floats, spread: Floats, dim: float, level: float = 0.95
+    gram: Floats, weight: Floats, weight2: Floats, sq_distance: Floats, dim: float, level: float = 0.95
 ) -> tuple[float, float]:
     """Interval of kappa by leaving out one block at a time, for directions of any law.
 
@@ -174,7 +174,7 @@ def jackknife_interval(
     ----------
     gram : (k, k) ndarray
         Inner products of the block sums ``S_b = sum w (u - c)`` about one reference direction c.
-    weight, weight2, spread : (k,) ndarray
+    weight, weight2, sq_distance : (k,) ndarray
         ``sum w``, ``sum w**2`` and ``sum w |u - c|**2`` of every block. Blocks of no weight are left aside.
     dim : float
         Dimension of the space.
@@ -193,9 +193,9 @@ def jackknife_interval(
         between 0 and 1.
     """
     dim, gram = _checked_dim(dim), _checked_gram(gram)
-    weight, weight2, spread = (
+    weight, weight2, sq_distance = (
         float_array(name, value, (len(gram),))
-        for name, value in (("weight", weight), ("weight2", weight2), ("spread", spread))
+        for name, value in (("weight", weight), ("weight2", weight2), ("sq_distance", sq_distance))
     )
     held = weight > 0.0
     k = int(np.count_nonzero(held))
@@ -204,7 +204,12 @@ def jackknife_interval(
             message("the jackknife", "have at least 3 blocks with rows", k, "collect more directions")
         )
     level = _checked_level(level)
-    gram, weight, weight2, spread = gram[np.ix_(held, held)], weight[held], weight2[held], spread[held]
+    gram, weight, weight2, sq_distance = (
+        gram[np.ix_(held, held)],
+        weight[held],
+        weight2[held],
+        sq_distance[held],
+    )
 
     def one_minus_u(w: Any, w2: Any, q: Any, resultant2: Any) -> Any:
         return np.maximum(w * q - resultant2, 0.0) / (w**2 - w2)
@@ -215,11 +220,11 @@ def jackknife_interval(
         centre = k * t - ((1.0 - 1.0 / h) * t_left).sum()
         return np.sqrt(((pseudo - centre) ** 2 / (h - 1.0)).mean())
 
-    whole = one_minus_u(weight.sum(), weight2.sum(), spread.sum(), gram.sum())
+    whole = one_minus_u(weight.sum(), weight2.sum(), sq_distance.sum(), gram.sum())
     left = one_minus_u(
         weight.sum() - weight,
         weight2.sum() - weight2,
-        spread.sum() - spread,
+        sq_distance.sum() - sq_distance,
         gram.sum() - 2.0 * gram.sum(axis=1) + gram.diagonal(),
     )
     if whole == 0.0:

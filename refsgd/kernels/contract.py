@@ -308,8 +308,8 @@ class Squares(Protocol):
     """Sum of squares (n,) of each row of ``rows`` (n, d), in float64.
 
     Tiles of `BLOCK` columns are added in order. In each tile, `DIRECTION_LANES` interleaved partial sums are
-    added halves to halves; the remaining columns come in pieces of 16, 8, 4, 2 and 1, each summed the same way
-    and added in order.
+    added halves to halves; the remaining columns come in pieces of 16, 8, 4, 2 and 1, each summed the same
+    way and added in order.
     """
 
     def __call__(self, rows: Array, squares: Array) -> None: ...
@@ -318,9 +318,9 @@ class Squares(Protocol):
 class DirectionBatch(NamedTuple):
     """Vectors (n, d) whose directions u are to be added to folds, vector j to fold ``(first_fold + j) % k``.
 
-    Where ``is_unit``, u is the vector itself; else the vector is divided by its length. ``squares`` (n,) holds
-    their squares if ``chunk`` is 0; else the kernel goes through ``chunk`` vectors at a time and begins by
-    computing their squares. It is overwritten.
+    Where ``is_unit``, u is the vector itself; else the vector is divided by its length. ``squares`` (n,)
+    holds their squares if ``chunk`` is 0; else the kernel goes through ``chunk`` vectors at a time and begins
+    by computing their squares. It is overwritten.
     """
 
     rows: Array
@@ -346,8 +346,8 @@ class FoldArrays(NamedTuple):
 class AddDirections(Protocol):
     """Add directions to the sums of their folds.
 
-    Where `FAR` allows it for a chunk, with T the sum of ``w u`` and W that of ``w`` over a fold, ``sums`` gains
-    ``T - W c`` and ``sq_distance`` gains ``2 max(W - T @ c, 0)``.
+    Where `FAR` allows it for a chunk, with T the sum of ``w u`` and W that of ``w`` over a fold, ``sums``
+    gains ``T - W c`` and ``sq_distance`` gains ``2 max(W - T @ c, 0)``.
 
     Returns True if all squares are in [``least``, ``most``]; else it returns at once, with part of its work
     done.
