@@ -34,12 +34,12 @@ def load(
     arrays = {name: np.asarray(state[name]) for name in mine}
     for name in must_equal:
         if not np.array_equal(arrays[name], mine[name]):
-            remedy = "load it into a run of the same rule"
+            remedy = "load it into an object with the same settings"
             raise ValueError(message(f"{name} of state", f"be {mine[name]}", arrays[name], remedy))
     for name, want in mine.items():
         have = arrays[name]
         if name not in must_equal and (have.shape, have.dtype) != (want.shape, want.dtype):
             must = f"have shape {want.shape} and dtype {want.dtype}"
-            remedy = "load it into a run with the same number and dtype of parameters"
+            remedy = "load it into an object with the same sizes and dtype"
             raise ValueError(message(f"{name} of state", must, f"{have.shape} and {have.dtype}", remedy))
     return arrays

@@ -174,7 +174,7 @@ def test_isotropic_pvalue_holds_in_huge_dimensions():
     assert estimators.isotropic_uniformity(r, dim, n) == pytest.approx(0.02275, rel=1e-3)
 
 
-def test_sign_flips_are_symmetric_in_the_blocks():
+def test_sign_flips_are_symmetric_in_the_folds():
     rng = np.random.default_rng(0)
     sums = rng.normal(size=(9, 4)) + 0.4
     flipped = sums * rng.choice([-1.0, 1.0], 9)[:, None]
@@ -198,7 +198,7 @@ def test_sign_flips_are_symmetric_in_the_blocks():
         (lambda: estimators.signflip_uniformity(np.eye(1)), "have at least 2 folds with directions, got 1"),
         (
             lambda: estimators.jackknife_interval(np.eye(2), *np.ones((3, 2)), 3),
-            "have at least 3 blocks with rows, got 2",
+            "have at least 3 folds with directions, got 2",
         ),
     ],
 )

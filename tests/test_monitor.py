@@ -672,7 +672,7 @@ def test_callback_of_minimize_sees_the_gradient_of_each_step(kind):
         for i in range(x.size):
             out[i] = x[i] - sample[i]
 
-    options = dict(batch_size=4, epochs=3, random_state=0)
+    options = dict(method="vsgd-fd", batch_size=4, epochs=3, random_state=0)
     grad = {"rows": rows, "moments": moments, "sparse": lambda *args: sparse.csr_array(rows(*args))}
     monitor = DirectionMonitor(every=10)
     given = compiled if kind == "compiled" else grad[kind]

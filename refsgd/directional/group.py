@@ -118,7 +118,7 @@ class Group:
         return fresh
 
     def add(self, part: Part, whole: float, fold: int, is_first: bool) -> None:
-        """Add a gradient; `whole` is its length over all groups, `is_first` says if it is the first with any."""
+        """Add a gradient; `whole` is its length over all groups, `is_first` says if none came before."""
         if part.shape is not None and self.shape is None:
             self.allocate(part.shape)
         self.lengths = self.lengths.merged(Lengths(1, part.length))

@@ -76,7 +76,8 @@ class DirectionMonitor:
         groups = f" in {n_groups} groups" if n_groups > 1 else ""
         return (
             f"<DirectionMonitor of {self._lengths.n} gradients since the last of {len(self._reports)} "
-            f"records, dim={dim}{groups}, every={self.every}, batch_size={self.batch_size}, n_folds={self.n_folds}>"
+            f"records, dim={dim}{groups}, every={self.every}, batch_size={self.batch_size}, "
+            f"n_folds={self.n_folds}>"
         )
 
     def reset(self) -> None:
