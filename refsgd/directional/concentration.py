@@ -48,6 +48,11 @@ def ratio(kappa: ArrayLike, dim: ArrayLike) -> Any:
     ValueError
         If a concentration is negative, a dimension is below 2 or not finite, or shapes do not broadcast.
 
+    See Also
+    --------
+    concentration : the inverse.
+    ratio_complement, ratio_derivative
+
     Examples
     --------
     >>> float(ratio(2.0, 3))  # in three dimensions coth(kappa) - 1/kappa
@@ -59,7 +64,22 @@ def ratio(kappa: ArrayLike, dim: ArrayLike) -> Any:
 
 
 def ratio_complement(kappa: ArrayLike, dim: ArrayLike) -> Any:
-    """``1 - A(kappa)`` to full relative accuracy, for the arguments of :func:`ratio`.
+    """``1 - A(kappa)`` to full relative accuracy.
+
+    Parameters
+    ----------
+    kappa : array_like of float
+        Concentration, in [0, inf]; 0 gives 1 and inf gives 0. NaN gives NaN.
+    dim : array_like of float
+        Dimension of the space, real and at least 2; broadcast against `kappa`.
+
+    Returns
+    -------
+    ndarray of float64, or a float where both arguments are scalars
+
+    See Also
+    --------
+    ratio : what it raises.
 
     Examples
     --------
@@ -70,9 +90,24 @@ def ratio_complement(kappa: ArrayLike, dim: ArrayLike) -> Any:
 
 
 def ratio_derivative(kappa: ArrayLike, dim: ArrayLike) -> Any:
-    """``dA/dkappa = 1 - A**2 - (d-1)*A/kappa`` to full relative accuracy, for the arguments of :func:`ratio`.
+    """``dA/dkappa = 1 - A**2 - (d-1)*A/kappa`` to full relative accuracy.
 
-    It is the variance of ``mu @ u``, and the Fisher information of one observation on kappa.
+    It is the variance of ``mu @ u``, and the Fisher information on kappa in one observation.
+
+    Parameters
+    ----------
+    kappa : array_like of float
+        Concentration, in [0, inf]; 0 gives 1/dim and inf gives 0. NaN gives NaN.
+    dim : array_like of float
+        Dimension of the space, real and at least 2; broadcast against `kappa`.
+
+    Returns
+    -------
+    ndarray of float64, or a float where both arguments are scalars
+
+    See Also
+    --------
+    ratio : what it raises.
 
     Examples
     --------
@@ -113,6 +148,11 @@ def concentration(r: ArrayLike, dim: ArrayLike, one_minus_r: ArrayLike | None = 
     ValueError
         If `r` or `one_minus_r` is outside [0, 1], they do not add up to 1, a dimension is below 2 or not
         finite, or shapes do not broadcast.
+
+    See Also
+    --------
+    ratio : the inverse, `refsgd.vmf.mean_resultant_length`.
+    refsgd.DirectionStats.concentration : other estimates, from data.
 
     Examples
     --------

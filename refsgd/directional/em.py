@@ -33,7 +33,7 @@ from .directions import CHUNK
 RESOLUTION = 1e-13
 NEAR = 1e-6  # smaller gaps are summed from differences: a cosine would give them fewer than ten digits
 ROUNDING = 1e-14  # error of the cosine of equal sparse directions; differences would have to be made dense
-NEGLIGIBLE = 1e-100  # in directions; a component with less weight changes the likelihood by less than rounding
+NEGLIGIBLE = 1e-100  # in directions; less weight changes the likelihood by less than rounding
 
 
 class Components(NamedTuple):
@@ -52,12 +52,12 @@ class Step(NamedTuple):
     bound: float  # mean over directions of the objective that EM increases
 
 
-def steps(rows: Any, means: Floats, *, is_shared: bool, is_hard: bool) -> Iterator[Step]:
+def steps(directions: Any, means: Floats, *, is_shared: bool, is_hard: bool) -> Iterator[Step]:
     """Run EM from given means without end: yield the start, then the result of each iteration.
 
     Parameters
     ----------
-    rows : (n, d) ndarray of float64 or CSR matrix or array
+    directions : (n, d) ndarray of float64 or CSR matrix or array
         Unit vectors.
     means : (k, d) ndarray of float64
         Unit vectors.
@@ -67,21 +67,21 @@ def steps(rows: Any, means: Floats, *, is_shared: bool, is_hard: bool) -> Iterat
         Each direction belongs wholly to its most probable component. EM then increases the mean of
         ``max_j log(w_j f_j(u))``, otherwise that of ``log sum_j w_j f_j(u)``.
     """
-    components, gap = start(rows, means)
+    components, gap = start(directions, means)
     while True:
         joint = log_joint(gap, components)
         bound, shares = hard(joint) if is_hard else soft(joint)
         yield Step(components, gap, float(bound.mean()))
-        components, gap = maximized(rows, shares, components, is_shared)
+        components, gap = maximized(directions, shares, components, is_shared)
 
 
-def start(rows: Any, means: Floats) -> tuple[Components, Floats]:
+def start(directions: Any, means: Floats) -> tuple[Components, Floats]:
     """Components about the given means, with equal weights and concentrations, and the gaps (k, n) to them.
 
     The concentration is that of directions about their nearest means, but at least what uniform directions
     would show, because at 0 all components would stay the same for ever.
     """
-    gap = gaps(rows, means)
+    gap = gaps(directions, means)
     k, n = gap.shape
     complement = np.clip(gap.min(axis=0).mean(), RESOLUTION, 1.0 - n**-0.5 if n > 1 else 1.0)
     kappa = vmf.concentration(1.0 - complement, means.shape[1], complement)
@@ -107,7 +107,9 @@ def hard(joint: Floats) -> tuple[Floats, Floats]:
     return top, joint
 
 
-def maximized(rows: Any, shares: Floats, last: Components, is_shared: bool) -> tuple[Components, Floats]:
+def maximized(
+    directions: Any, shares: Floats, last: Components, is_shared: bool
+) -> tuple[Components, Floats]:
     """The M-step: the likeliest components for given shares (k, n) of directions, and the gaps to them.
 
     ``mu = S/|S|`` with the weighted sum S, ``A(kappa) = r = |S|/N`` and ``1 - r = sum w (1 - mu @ u)/N``. The
@@ -116,12 +118,12 @@ def maximized(rows: Any, shares: Floats, last: Components, is_shared: bool) -> t
     """
     n = shares.sum(axis=1)
     is_alive = n > NEGLIGIBLE
-    means = shares @ rows
+    means = shares @ directions
     length = np.sqrt(np.einsum("ij,ij->i", means, means))
     has_moved = is_alive & (length > 0.0)  # directions that cancel have no mean: any is as likely
     means /= np.where(has_moved, length, 1.0)[:, None]
     means[~has_moved] = last.means[~has_moved]
-    gap = gaps(rows, means)
+    gap = gaps(directions, means)
     spread = np.einsum("ij,ij->i", shares, gap)
     n_alive, length_alive, spread_alive = n[is_alive], length[is_alive], spread[is_alive]
     if is_shared:
@@ -141,29 +143,29 @@ def largest_kappa(dim: int) -> float:
     return float(vmf.concentration(1.0 - RESOLUTION, dim, RESOLUTION))
 
 
-def gaps(rows: Any, means: Floats) -> Floats:
+def gaps(directions: Any, means: Floats) -> Floats:
     """``1 - mu_j @ u_i = |u_i - mu_j|**2/2`` of unit vectors, (k, n).
 
     Small gaps are computed from differences, but not for sparse directions, which would have to be made
     dense: their gaps have an absolute error of about 1e-16, and those that only rounding keeps from 0 become
     0.
     """
-    if sparse.issparse(rows):
-        return _sparse_gaps(rows, means)
-    gap = means @ rows.T
+    if sparse.issparse(directions):
+        return _sparse_gaps(directions, means)
+    gap = means @ directions.T
     np.subtract(1.0, gap, out=gap)
     if gap.min() < NEAR:
         j, i = np.nonzero(gap < NEAR)
-        step = max(1, CHUNK // rows.shape[1])
+        step = max(1, CHUNK // directions.shape[1])
         for at in range(0, i.size, step):
             pairs = j[at : at + step], i[at : at + step]
-            off = rows[pairs[1]] - means[pairs[0]]
+            off = directions[pairs[1]] - means[pairs[0]]
             gap[pairs] = 0.5 * np.einsum("ij,ij->i", off, off)
     return gap
 
 
-def _sparse_gaps(rows: Any, means: Floats) -> Floats:
-    gap = np.subtract(1.0, (rows @ means.T).T, order="C")
+def _sparse_gaps(directions: Any, means: Floats) -> Floats:
+    gap = np.subtract(1.0, (directions @ means.T).T, order="C")
     gap[gap < ROUNDING] = 0.0
     return gap
 

@@ -16,8 +16,8 @@ So each gradient is read twice, for its length and for its sums, and large sums 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,27 +29,26 @@ from .gradients import CHUNK, Part, Shape, chunks
 SCALARS = ("n_zero", "first_share", "has_reference")
 
 
-class Lengths(NamedTuple):
+class Lengths:
     """Mean and scatter ``sum (l - mean)**2`` of n lengths (Chan, Golub and LeVeque 1983)."""
 
-    n: int = 0
-    mean: float = 0.0
-    scatter: float = 0.0
+    __slots__ = ("mean", "n", "scatter")
 
-    @classmethod
-    def of(cls, saved: NDArray[Any]) -> Lengths:
-        """The lengths that ``np.array(lengths)`` saved."""
-        n, mean, scatter = map(float, saved)
-        return cls(int(n), mean, scatter)
+    def __init__(self, n: float = 0, mean: float = 0.0, scatter: float = 0.0) -> None:
+        self.n, self.mean, self.scatter = int(n), mean, scatter
 
-    def merged(self, other: Lengths) -> Lengths:
-        """The two samples together."""
-        n = self.n + other.n
-        if n == 0:
-            return self
-        shift = other.mean - self.mean
-        scatter = self.scatter + (other.scatter + self.n * (other.n / n) * shift * shift)
-        return Lengths(n, self.mean + shift * (other.n / n), scatter)
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.n, self.mean, self.scatter))
+
+    def add(self, n: float, mean: float, scatter: float = 0.0) -> None:
+        """Add a sample; one length is its own mean."""
+        total = self.n + int(n)
+        if total == 0:
+            return
+        shift = mean - self.mean
+        self.scatter += scatter + self.n * (n / total) * shift * shift
+        self.mean += shift * (n / total)
+        self.n = total
 
 
 class Group:
@@ -121,7 +120,7 @@ class Group:
         """Add a gradient; `whole` is its length over all groups, `is_first` says if none came before."""
         if part.shape is not None and self.shape is None:
             self.allocate(part.shape)
-        self.lengths = self.lengths.merged(Lengths(1, part.length))
+        self.lengths.add(1, part.length)
         share = part.length / whole if whole else 0.0
         if part.flat is None or part.length == 0.0:
             self.n_zero += 1
@@ -157,10 +156,8 @@ class Group:
             t *= length
             total[chunk] += t
         self.has_reference = True
-        self.directions.weight[fold] += 1.0
-        self.directions.sq_distance[fold] += q
-        self.total.weight[0] += length
-        self.total.sq_distance[0] += length * q
+        self.directions.add(fold, 1.0, q)
+        self.total.add(0, length, q)
         if self.in_groups:
             self.shares.sq_distance[fold] += share * q
 
@@ -188,7 +185,7 @@ class Group:
             self.shares.weight2[to] += other.shares.weight2 + 2.0 * more * excess + n_of_folds * more**2
             self.shares.weight[to] += excess + n_of_folds * more
         self.n_zero += other.n_zero
-        self.lengths = self.lengths.merged(other.lengths)
+        self.lengths.add(*other.lengths)
 
     def share_weights(self, n_of_folds: Floats) -> Floats:
         """``sum w`` over each fold for ``w = |g| / |G|``."""
@@ -224,7 +221,9 @@ class Group:
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all sums as plain arrays; `shape`, `mean` and `share_mean` only where there are any."""
-        state = {name: np.array(getattr(self, name)) for name in ("lengths", *SCALARS)}
+        state = {name: np.array(getattr(self, name)) for name in SCALARS} | {
+            "lengths": np.array([*self.lengths])
+        }
         shape = None if self.shape is None else np.array(self.shape, np.int64)
         optional = {"shape": shape, "mean": self.mean, "share_mean": self.share_mean}
         state |= {name: np.array(value) for name, value in optional.items() if value is not None}
@@ -233,7 +232,7 @@ class Group:
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over a state with the names and shapes of the own one."""
-        self.lengths = Lengths.of(arrays["lengths"])
+        self.lengths = Lengths(*arrays["lengths"].tolist())
         for name in SCALARS:
             setattr(self, name, arrays[name].item())
         for name in ("mean", "share_mean"):

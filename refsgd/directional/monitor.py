@@ -162,7 +162,7 @@ class DirectionMonitor:
         fold = n_directions % self.n_folds
         for name, part in parts.items():
             self._groups[name].add(part, whole, fold, n_directions == 0)
-        self._lengths = self._lengths.merged(Lengths(1, whole))
+        self._lengths.add(1, whole)
         self._n_zero += whole == 0.0
         self._weight[fold] += whole > 0.0
         return self.record() if self.every is not None and self._lengths.n >= self.every else None
@@ -239,7 +239,7 @@ class DirectionMonitor:
         for name, group in groups.items():
             group.merge(other._groups[name], other._weight, n_directions)
         self._weight[(n_directions + np.arange(self.n_folds)) % self.n_folds] += other._weight
-        self._lengths = self._lengths.merged(other._lengths)
+        self._lengths.add(*other._lengths)
         self._n_zero += other._n_zero
 
     def report(self) -> DirectionReport:
@@ -435,7 +435,7 @@ class DirectionMonitor:
             "version": np.array(VERSION),
             "batch_size": np.array(self.batch_size or 0),
             "names": np.array(list(self._groups), dtype=str),
-            "lengths": np.array(self._lengths),
+            "lengths": np.array([*self._lengths]),
             "counters": np.array([self._n_before, self._n_zero]),
             "weight": self._weight.copy(),
             "history": self.history,
@@ -481,7 +481,7 @@ class DirectionMonitor:
                 {name.removeprefix(f"{i}."): arrays[name] for name in mine if name.startswith(f"{i}.")}
             )
         fresh._weight = arrays["weight"].copy()
-        fresh._lengths = Lengths.of(arrays["lengths"])
+        fresh._lengths = Lengths(*arrays["lengths"].tolist())
         fresh._n_before, fresh._n_zero = arrays["counters"].tolist()
         fresh._reports = reports(arrays["history"])
         self.__dict__.update(fresh.__dict__)

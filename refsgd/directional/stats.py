@@ -143,11 +143,13 @@ class DirectionStats:
         chunk = chunk_rows(rows.itemsize * self.dim, self.n_folds)
         if len(rows) <= chunk or len(rows) < MANY * self.n_folds:
             return False
-        before, tolerance = self.state_dict(), UNIT_TOLERANCE[rows.dtype]
+        n, before, tolerance = self.n, [array.copy() for array in self._sums], UNIT_TOLERANCE[rows.dtype]
         least, most = ((1.0 - tolerance) ** 2, (1.0 + tolerance) ** 2) if is_unit else (LEAST, MOST)
         if self._add(rows, w, np.empty(len(rows)), is_unit, chunk, least, most):
             return True
-        self.load_state_dict(before)
+        self.n = n
+        for array, old in zip(self._sums, before, strict=True):
+            array[...] = old
         return False
 
     def _add_checked(self, given: Directions, w: Floats | None, zero: ZeroRows, is_unit: bool) -> None:
