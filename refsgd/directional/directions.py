@@ -74,9 +74,10 @@ class Directions:
     @cached_property
     def largest(self) -> Floats:
         """Largest absolute entry of each vector, (n,)."""
+        result: Floats = np.zeros(len(self))
         if not self.is_sparse:
-            return np.maximum(self.vectors.max(axis=1), -self.vectors.min(axis=1)).astype(np.float64)
-        result = np.zeros(len(self))
+            result[:] = np.maximum(self.vectors.max(axis=1), -self.vectors.min(axis=1))
+            return result
         with np.errstate(invalid="ignore"):
             np.maximum.at(result, entry_rows(self.vectors), np.abs(self.vectors.data))
         return result

@@ -320,7 +320,7 @@ class VonMisesFisher:
         >>> VonMisesFisher([0, 0, 1], 2.0).mean().round(3)
         array([0.   , 0.   , 0.537])
         """
-        return ratio(self.kappa, self.dim) * self.mu
+        return float(ratio(self.kappa, self.dim)) * self.mu
 
     def entropy(self) -> float:
         """Differential entropy in nats, -inf at kappa = inf.

@@ -152,7 +152,7 @@ def gaps(directions: Any, means: Floats) -> Floats:
     """
     if sparse.issparse(directions):
         return _sparse_gaps(directions, means)
-    gap = means @ directions.T
+    gap: Floats = means @ directions.T
     np.subtract(1.0, gap, out=gap)
     if gap.min() < NEAR:
         j, i = np.nonzero(gap < NEAR)
@@ -165,7 +165,7 @@ def gaps(directions: Any, means: Floats) -> Floats:
 
 
 def _sparse_gaps(directions: Any, means: Floats) -> Floats:
-    gap = np.subtract(1.0, (directions @ means.T).T, order="C")
+    gap: Floats = np.subtract(1.0, (directions @ means.T).T, order="C")
     gap[gap < ROUNDING] = 0.0
     return gap
 

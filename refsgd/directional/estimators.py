@@ -177,7 +177,7 @@ def marginal(r: float, dim: float, n: float, one_minus_r: float | None = None) -
     if np.isnan(r + b):
         return np.nan
 
-    def excess(kappa: float) -> float:
+    def excess(kappa: float) -> Any:
         if r < 0.5:
             return r * ratio(n * r * kappa, dim) - ratio(kappa, dim)
         return ratio_complement(kappa, dim) - (b + r * ratio_complement(n * r * kappa, dim))

@@ -66,7 +66,9 @@ class FoldSums(FoldArrays):
 
     def resultant(self) -> Floats:
         """``sum w u`` over all folds, (d,)."""
-        return self.sums.sum(axis=0) + self.weight.sum() * self.reference
+        resultant: Floats = self.sums.sum(axis=0)
+        resultant += self.weight.sum() * self.reference
+        return resultant
 
     def mean_resultant_length(self) -> float:
         """r, in [0, 1]."""

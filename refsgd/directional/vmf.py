@@ -196,7 +196,8 @@ def log_parts(kappa: ArrayLike, dim: ArrayLike) -> tuple[Any, ...]:
 
 def _log_uniform(lam: Floats) -> Floats:
     """``log C_d(0)``: minus the log area of the sphere."""
-    return special.gammaln(lam + 0.5) - (lam + 0.5) * np.log(np.pi) - np.log(2.0)
+    value: Floats = special.gammaln(lam + 0.5) - (lam + 0.5) * np.log(np.pi) - np.log(2.0)
+    return value
 
 
 def _log_parts(x: Floats, lam: Floats, log_uniform: Floats) -> Floats:
@@ -297,7 +298,7 @@ def cap_angles(confidence: Floats, kappa: float, dim: int) -> Floats:
 
     m, b = dim - 1, _envelope(kappa, dim)
 
-    def density(t: Floats) -> Floats:
+    def density(t: Any) -> Any:
         y = 0.5 * (1.0 - b) * np.expm1(2.0 * t) / (1.0 + b * np.exp(2.0 * t))
         return np.exp(m * (np.log1p(y) - y - 0.5 * np.log1p(np.sinh(t) ** 2)))
 
@@ -309,7 +310,7 @@ def cap_angles(confidence: Floats, kappa: float, dim: int) -> Floats:
     edges = np.linspace(-reach, reach, max(128, math.ceil(4.0 * reach)) + 1)
     below = np.append(0.0, np.cumsum(mass(edges[:-1, None], edges[1:, None])))
 
-    def quantile(p: float) -> float:
+    def quantile(p: float) -> Any:
         if not 0.0 < p < 1.0:
             return math.inf * (p - 0.5)
         k = int(np.searchsorted(below, p * below[-1])) - 1
@@ -318,8 +319,9 @@ def cap_angles(confidence: Floats, kappa: float, dim: int) -> Floats:
             return edges[k + 1]
         return brentq(lambda t: mass(edges[k], t) - rest, edges[k], edges[k + 1], xtol=1e-16 * reach)
 
-    t = np.array([quantile(p) for p in confidence.tolist()])
-    return 2.0 * np.arctan(np.sqrt(b) * np.exp(t))
+    t: Floats = np.array([quantile(p) for p in confidence.tolist()])
+    angles: Floats = 2.0 * np.arctan(np.sqrt(b) * np.exp(t))
+    return angles
 
 
 def _envelope(kappa: float, dim: int) -> float:

@@ -129,7 +129,8 @@ def add_directions(batch: DirectionBatch, folds: FoldArrays) -> bool:
     step = batch.chunk if batch.chunk > 0 else max(n, 1)
     for begin in range(0, n, step):
         end = min(begin + step, n)
-        rows, scale, weights = batch.rows[begin:end], batch.squares[begin:end], batch.weights[begin:end]
+        rows, scale = batch.rows[begin:end], batch.squares[begin:end]
+        weights = batch.weights[begin:end]  # type: ignore[index]  # `directions` has replaced None
         if batch.chunk > 0:
             square_rows(rows, scale)
         for j in range(scale.size):
