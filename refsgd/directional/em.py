@@ -150,9 +150,12 @@ def gaps(directions: Any, means: Floats) -> Floats:
     dense: their gaps have an absolute error of about 1e-16, and those that only rounding keeps from 0 become
     0.
     """
+    gap: Floats
     if sparse.issparse(directions):
-        return _sparse_gaps(directions, means)
-    gap: Floats = means @ directions.T
+        gap = np.subtract(1.0, (directions @ means.T).T, order="C")
+        gap[gap < ROUNDING] = 0.0
+        return gap
+    gap = means @ directions.T
     np.subtract(1.0, gap, out=gap)
     if gap.min() < NEAR:
         j, i = np.nonzero(gap < NEAR)
@@ -161,12 +164,6 @@ def gaps(directions: Any, means: Floats) -> Floats:
             pairs = j[at : at + step], i[at : at + step]
             off = directions[pairs[1]] - means[pairs[0]]
             gap[pairs] = 0.5 * np.einsum("ij,ij->i", off, off)
-    return gap
-
-
-def _sparse_gaps(directions: Any, means: Floats) -> Floats:
-    gap: Floats = np.subtract(1.0, (directions @ means.T).T, order="C")
-    gap[gap < ROUNDING] = 0.0
     return gap
 
 

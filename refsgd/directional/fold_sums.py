@@ -23,6 +23,9 @@ from ._series import Floats
 MAX_FOLDS = 20  # the sign-flip test tries 2**(n_folds - 1) sign vectors
 
 
+Parts = list[Floats]  # a long vector
+
+
 class FoldSums(FoldArrays):
     """`sums` S, `sq_distance` Q, `weight` W and `weight2` W2 of each fold, about `reference` c."""
 
@@ -107,7 +110,7 @@ class FoldSummary(NamedTuple):
     sq_distance: Floats
     centred: Floats  #: Gram matrix of the folds' sum t
     full: Floats  #: Gram matrix of the folds' sum u
-    resultant: list[Floats]  #: sum u, in parts
+    resultant: Parts  #: sum u, in parts
 
     @classmethod
     def nothing(cls, weight: Floats) -> FoldSummary:
@@ -131,7 +134,7 @@ class FoldSummary(NamedTuple):
         r = min(norm(self.resultant) / n, 1.0)
         return r, complement(n, float(self.sq_distance.sum()), float(self.centred.sum()), r)
 
-    def mean_direction(self) -> list[Floats]:
+    def mean_direction(self) -> Parts:
         """Unit vector along the resultant, in parts; zeros where the directions cancel exactly."""
         total = norm(self.resultant)
         return [part / total if total else part for part in self.resultant]
@@ -147,12 +150,12 @@ def shifted(gram: Floats, along: Floats, weight: Floats) -> Floats:
     return gram + np.outer(along, weight) + np.outer(weight, along) + np.outer(weight, weight)
 
 
-def norm(parts: list[Floats]) -> float:
+def norm(parts: Parts) -> float:
     """Length of a vector that is given in parts."""
     return math.sqrt(sum(float(part @ part) for part in parts))
 
 
-def angle(one: list[Floats], other: list[Floats]) -> float:
+def angle(one: Parts, other: Parts) -> float:
     """Angle in radians between unit vectors in parts, to full relative accuracy near 0 and pi (Kahan)."""
     apart = [a - b for a, b in zip(one, other, strict=True)]
     together = [a + b for a, b in zip(one, other, strict=True)]

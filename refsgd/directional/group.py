@@ -26,6 +26,8 @@ from ._series import Floats
 from .fold_sums import FoldSummary, FoldSums
 from .gradients import CHUNK, Part, Shape, chunks
 
+Moments = tuple[float, float]  # |mean|**2 and the scatter sum |g - mean|**2
+
 SCALARS = ("n_zero", "first_share", "has_reference")
 
 
@@ -90,10 +92,8 @@ class Group:
         """A group whose state has the names and shapes of a saved one, which it neither checks nor loads."""
         shape = state.get(f"{prefix}shape")
         group = cls(n_folds, in_groups, None if shape is None else tuple(np.atleast_1d(shape).tolist()))
-        zeros = (
-            np.zeros(group.dim) if f"{prefix}{name}" in state else None for name in ("mean", "share_mean")
-        )
-        group.mean, group.share_mean = zeros
+        group.mean = np.zeros(group.dim) if f"{prefix}mean" in state else None
+        group.share_mean = np.zeros(group.dim) if f"{prefix}share_mean" in state else None
         return group
 
     def allocate(self, shape: Shape | None) -> None:
@@ -192,7 +192,7 @@ class Group:
         return self.shares.weight + n_of_folds * self.first_share
 
     @np.errstate(over="ignore", invalid="ignore")
-    def moments(self) -> tuple[float, float]:
+    def moments(self) -> Moments:
         """``|mean|**2`` and the scatter ``sum |g - mean|**2``."""
         n, m = self.lengths.n, self.lengths.mean
         if n == 0:
@@ -221,14 +221,11 @@ class Group:
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all sums as plain arrays; `shape`, `mean` and `share_mean` only where there are any."""
-        state = {name: np.array(getattr(self, name)) for name in SCALARS} | {
-            "lengths": np.array([*self.lengths])
-        }
+        state = {name: np.array(getattr(self, name)) for name in SCALARS}
         shape = None if self.shape is None else np.array(self.shape, np.int64)
         optional = {"shape": shape, "mean": self.mean, "share_mean": self.share_mean}
-        state |= {name: np.array(value) for name, value in optional.items() if value is not None}
-        state["reference"] = self.directions.reference.copy()
-        return state | {name: array.copy() for name, array in self._arrays().items()}
+        arrays = optional | {"lengths": np.array([*self.lengths])} | self._arrays()
+        return state | {name: array.copy() for name, array in arrays.items() if array is not None}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over a state with the names and shapes of the own one."""
@@ -237,16 +234,12 @@ class Group:
             setattr(self, name, arrays[name].item())
         for name in ("mean", "share_mean"):
             setattr(self, name, arrays[name].copy() if name in arrays else None)
-        self.directions.reference[:] = arrays["reference"]
         for name, own in self._arrays().items():
             own[...] = arrays[name]
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        """All sums by name."""
-        kinds = {"": self.directions, "share_": self.shares, "length_": self.total}
-        return {
-            prefix + name: array
-            for prefix, sums in kinds.items()
-            for name, array in sums._asdict().items()
-            if name != "reference"
-        }
+        """All sums by name; the reference, which they share, once."""
+        found = self.directions._asdict()
+        for prefix, sums in (("share_", self.shares), ("length_", self.total)):
+            found |= {prefix + name: array for name, array in zip(sums._fields[1:], sums[1:], strict=True)}
+        return found

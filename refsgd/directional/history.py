@@ -16,22 +16,11 @@ from numpy.typing import NDArray
 from .._files import written
 from .report import DirectionReport
 
-COLUMNS = (
-    ("n", "i8"),
-    ("n_zero", "i8"),
-    ("dim", "i8"),
-    ("snr", "f8"),
-    ("norm_snr", "f8"),
-    ("mean_resultant_length", "f8"),
-    ("kappa", "f8"),
-    ("kappa_unbiased", "f8"),
-    ("kappa_low", "f8"),
-    ("kappa_high", "f8"),
-    ("uniformity_pvalue", "f8"),
-    ("mean_pairwise_cosine", "f8"),
-    ("angle", "f8"),
-    ("noise_scale", "f8"),
-)
+COLUMNS = [
+    (name, "i8" if name in ("n", "n_zero", "dim") else "f8")
+    for field in DirectionReport._fields[:-1]
+    for name in (("kappa_low", "kappa_high") if field == "kappa_interval" else (field,))
+]
 
 
 def table(reports: Sequence[tuple[int, DirectionReport]]) -> NDArray[Any]:

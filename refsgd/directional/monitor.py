@@ -15,10 +15,9 @@ from .. import _checkpoint
 from .._errors import message
 from .._validation import integer
 from . import estimators
-from ._series import Floats
-from .fold_sums import FoldSummary, angle, norm
+from .fold_sums import FoldSummary, Parts, angle, norm
 from .gradients import format_names, parts_of, whole_length
-from .group import Group, Lengths
+from .group import Group, Lengths, Moments
 from .history import reports, table, to_csv, to_json
 from .report import EMPTY_REPORT, DirectionReport
 from .stats import checked_folds
@@ -319,14 +318,9 @@ class DirectionMonitor:
         return report if "" in groups else report._replace(groups=groups)
 
     def _numbers(
-        self,
-        lengths: Lengths,
-        n_zero: int,
-        moments: tuple[float, float],
-        summary: FoldSummary,
-        previous: list[Floats],
+        self, lengths: Lengths, n_zero: int, moments: Moments, summary: FoldSummary, previous: Parts
     ) -> DirectionReport:
-        """A report without its groups; `moments` are ``|mean|**2`` and the scatter."""
+        """A report without its groups."""
         n, report = lengths.n, EMPTY_REPORT._replace(n=lengths.n, n_zero=n_zero, dim=summary.dim)
         if n < 2:
             return report
@@ -487,7 +481,7 @@ class DirectionMonitor:
         self.__dict__.update(fresh.__dict__)
 
 
-def direction_numbers(summary: FoldSummary, previous: list[Floats]) -> dict[str, Any]:
+def direction_numbers(summary: FoldSummary, previous: Parts) -> dict[str, Any]:
     """The fields of a report that are about directions; none with fewer than 2 directions or parameters.
 
     `previous` is an earlier mean direction, in parts, or zeros.

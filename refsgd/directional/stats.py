@@ -145,7 +145,8 @@ class DirectionStats:
             return False
         n, before, tolerance = self.n, [array.copy() for array in self._sums], UNIT_TOLERANCE[rows.dtype]
         least, most = ((1.0 - tolerance) ** 2, (1.0 + tolerance) ** 2) if is_unit else (LEAST, MOST)
-        if self._add(rows, w, np.empty(len(rows)), is_unit, chunk, least, most):
+        square, fold = np.empty(len(rows)), self.n % self.n_folds
+        if self._add(DirectionBatch(rows, w, square, least, most, is_unit, chunk, fold)):
             return True
         self.n = n
         for array, old in zip(self._sums, before, strict=True):
@@ -175,29 +176,25 @@ class DirectionStats:
             # The first direction of each fold lets the kernel add the others in fewer operations.
             cut = self.n_folds if self.n == 0 else len(given)
             for part in (slice(cut), slice(cut, None)):
-                rows = given.vectors[part]
+                rows, weights, fold = (
+                    given.vectors[part],
+                    None if w is None else w[part],
+                    self.n % self.n_folds,
+                )
                 if len(rows):
-                    self._add(rows, None if w is None else w[part], given.squares[part], is_unit)
+                    square = given.squares[part]
+                    self._add(DirectionBatch(rows, weights, square, 0.0, np.inf, is_unit, 0, fold))
         self.n_zero += n - len(given)
 
-    def _add(
-        self,
-        rows: NDArray[Any],
-        w: Floats | None,
-        square: Floats,
-        is_unit: bool,
-        chunk: int = 0,
-        least: float = 0.0,
-        most: float = np.inf,
-    ) -> bool:
-        """Add rows by the kernel; False, with some of them added, if a square is out of bounds."""
+    def _add(self, batch: DirectionBatch) -> bool:
+        """Add a batch by the kernel; False, with some of it added, if a square is out of bounds."""
         if self.n == 0:
+            first = batch.rows[:1]
             with np.errstate(divide="ignore", invalid="ignore"):
-                scale = 1.0 if is_unit else 1.0 / np.sqrt(Directions(rows[:1]).squares)
-                self._sums.reference[:] = rows[0] * scale
-        batch = DirectionBatch(rows, w, square, least, most, is_unit, chunk, self.n % self.n_folds)
+                scale = 1.0 if batch.is_unit else 1.0 / np.sqrt(Directions(first).squares)
+                self._sums.reference[:] = first[0] * scale
         is_fit = kernels.load(backend_name()).directions(batch, self._sums)
-        self.n += len(rows)
+        self.n += len(batch.rows)
         return is_fit
 
     def _add_sparse(self, rows: Any, w: Floats | None, is_unit: bool) -> None:
