@@ -21,11 +21,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from . import vmf
 from ._series import Floats
-from .directions import CHUNK
+from .directions import CHUNK, is_sparse
 
 # If 1 - r of a component is below this, its likelihood grows with kappa without bound. Its concentration is
 # then held at the value for this 1 - r, which keeps likelihoods finite and is large enough for the cosines of
@@ -151,7 +150,7 @@ def gaps(directions: Any, means: Floats) -> Floats:
     0.
     """
     gap: Floats
-    if sparse.issparse(directions):
+    if is_sparse(directions):
         gap = np.subtract(1.0, (directions @ means.T).T, order="C")
         gap[gap < ROUNDING] = 0.0
         return gap
