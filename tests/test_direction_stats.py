@@ -296,7 +296,7 @@ def test_too_few_rows_are_counted(call, n, least):
             lambda: of(ROWS).load_state_dict(DirectionStats(4).state_dict()),
             r"reference of state must have shape \(3,\) and dtype float64, got \(4,\)",
         ),
-        (lambda: of(ROWS).load_state_dict({"version": np.array(0)}), "state must be of version 2, got version 0"),
+        (lambda: of(ROWS).load_state_dict({"version": np.array(0)}), "be of version 2, got version 0"),
         (lambda: of(ROWS).concentration("best"), "estimator must be one of 'mle'"),
         (lambda: of(ROWS).interval(method="wald"), "method must be one of 'jackknife', 'score'"),
         (lambda: of(ROWS).uniformity_pvalue("rayleigh"), "method must be one of 'signflip', 'isotropic'"),

@@ -435,7 +435,7 @@ def test_what_is_not_finite_has_the_bits_of_the_reference(backend: str, dtype: s
 def directions_of(
     name: str, dtype: str, n: int, d: int, weighted: bool, is_unit: bool, chunk: int, is_far: bool
 ) -> list[Array]:
-    """What a backend makes of random rows: squares, then sums, weights, squared weights, distances of folds."""
+    """What a backend makes of random rows: squares; sums, weights, squared weights, distances by fold."""
     rng, k = np.random.default_rng([n, d]), 5
     rows = rng.normal(size=(n, d)) + 0.3
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True) if is_unit else rows).astype(dtype)

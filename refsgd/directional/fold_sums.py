@@ -41,12 +41,6 @@ class FoldSums(FoldArrays):
         k = len(self.weight)
         return [(first_fold + b) % k for b in range(k)]
 
-    def add(self, fold: int, w: float, sq_distance: float) -> None:
-        """Add a direction to Q, W and W2; the caller adds ``w t`` to its row of S, a chunk at a time."""
-        self.weight[fold] += w
-        self.weight2[fold] += w * w
-        self.sq_distance[fold] += w * sq_distance
-
     def merge(self, other: FoldSums, first_fold: int) -> None:
         """Add the sums of `other`, its first fold to the own `first_fold`."""
         to = self.folds_from(first_fold)

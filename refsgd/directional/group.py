@@ -69,8 +69,9 @@ class Group:
     first_share : float
         w0.
     directions, shares, total : FoldSums
-        The sums with w = 1, ``|g| / |G|`` and ``|g|``. The weights of `shares` are ``w - w0``. Without other
-        groups it has no folds.
+        The sums with w = 1, ``|g| / |G|`` and ``|g|``. The weights of `shares` are ``w - w0``; without other
+        groups it has no folds. What follows from other numbers is not summed: W2 of `directions`, which is W,
+        and W of `total`, which is n m.
     mean, share_mean : ndarray or None
         Mean direction at the last record, and the group's part of that of G.
     """
@@ -156,8 +157,9 @@ class Group:
             t *= length
             total[chunk] += t
         self.has_reference = True
-        self.directions.add(fold, 1.0, q)
-        self.total.add(0, length, q)
+        self.directions.weight[fold] += 1.0
+        self.directions.sq_distance[fold] += q
+        self.total.sq_distance[0] += length * q
         if self.in_groups:
             self.shares.sq_distance[fold] += share * q
 
@@ -174,7 +176,7 @@ class Group:
                 self.directions.reference[:] = other.directions.reference
                 self.has_reference = True
             self.directions.merge(other.directions, first_fold)
-            self.total.merge(other.total, 0)
+            self.total.add_moved(other.total, 0, np.array([other.lengths.n * other.lengths.mean]))
             if self.in_groups:
                 self.shares.add_moved(other.shares, first_fold, other.share_weights(n_of_folds))
         if n_directions == 0:
