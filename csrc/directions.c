@@ -1,11 +1,12 @@
-/* Statistics of the directions of rows: u_j = s_j x_j, of weight w_j, about a reference direction c.
+/* Statistics of directions: u_j = s_j x_j, with weight w_j, about a reference direction c.
  *
- *   squares   |x_j|^2, of which s_j = |x_j|^-1, or 1 where rows are unit vectors
- *   near      S_b += w_j (u_j - c)      Q_b += w_j |u_j - c|^2        row j being in block b
+ *   squares   |x_j|^2, which gives s_j = |x_j|^-1; s_j = 1 for unit vectors
+ *   near      S_b += w_j (u_j - c)      Q_b += w_j |u_j - c|^2        if vector j is in fold b
  *   far       S_b += T - W c            Q_b += 2 max(W - T . c, 0)    T = sum w_j u_j,  W = sum w_j
  *
- * The two are the same for unit vectors. Far takes fewer operations, and cancels where rows are close to c:
- * kernels/contract.py says when it may. A chunk of rows stays in cache between its squares and its sums.
+ * Near and far are equal for unit vectors. Far takes fewer operations but cancels where directions are close
+ * to c: FAR in kernels/contract.py says when it is allowed. A chunk of vectors stays in cache between its
+ * squares and its sums. The oracle is kernels/directions_numpy.py.
  */
 #include <math.h>
 
@@ -15,7 +16,7 @@
 #define TILE REFSGD_BLOCK
 #define FAR 0.0625
 
-/* Unrolled it would be taken apart into scalars. */
+/* Unrolled, GCC would split it into scalars. */
 #define ADD_HALF(half)                  \
     _Pragma("GCC unroll 1")             \
     for (size_t k = 0; k < (half); ++k) \
@@ -35,7 +36,7 @@ ALWAYS_INLINE double tree(double *lanes, size_t n)
     return n >= 2 ? lanes[0] + lanes[1] : lanes[0];
 }
 
-/* A sum over n columns in the order of the contract: ADD(n) adds the columns i ... i + n - 1 to lanes. */
+/* A sum over n columns in the order of the contract; ADD(size) adds columns i ... i + size - 1 to lanes. */
 #define REST(size, n, ADD)            \
     if ((n) & (size)) {               \
         double lanes[size] = {0};     \

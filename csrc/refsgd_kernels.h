@@ -24,7 +24,7 @@
 
 #define REFSGD_UNFIT 1            /* status: rows are not finite, or not of a length that was asked for */
 #define REFSGD_DIRECTION_LANES 32 /* partial sums of statistics of directions */
-#define REFSGD_MAX_BLOCKS 20
+#define REFSGD_MAX_FOLDS 20
 
 const char *refsgd_instruction_set(void);
 int refsgd_has_openmp(void);
@@ -140,16 +140,36 @@ int refsgd_look_f64(const int64_t *indptr, size_t n, const int32_t *narrow, cons
 int refsgd_squares_f32(const float *rows, size_t n, size_t d, double *squares);
 int refsgd_squares_f64(const double *rows, size_t n, size_t d, double *squares);
 
-/* add directions of rows to sums (k, d), weight, weight2 and spread (k,): see kernels/contract.py; weights NULL:
- * all 1; chunk 0: the squares are given; REFSGD_UNFIT where a square is not in [least, most] */
-int refsgd_directions_f32(const float *rows, size_t n, size_t d, const double *weights, double *squares,
-                          double least, double most, int is_unit, size_t chunk, size_t first,
-                          const double *reference, size_t k, double *sums, double *weight, double *weight2,
-                          double *spread);
-int refsgd_directions_f64(const double *rows, size_t n, size_t d, const double *weights, double *squares,
-                          double least, double most, int is_unit, size_t chunk, size_t first,
-                          const double *reference, size_t k, double *sums, double *weight, double *weight2,
-                          double *spread);
+/* add the directions of n vectors to the sums of k folds: see DirectionBatch and FoldArrays of
+ * kernels/contract.py; REFSGD_UNFIT where a square is not in [least, most] */
+typedef struct {
+    const float *rows;       /* (n, d) */
+    const double *weights; /* (n,), or NULL: all 1 */
+    double *squares;       /* (n,): given if chunk is 0; overwritten */
+    size_t n, d;
+    double least, most;
+    int is_unit;
+    size_t chunk, first_fold;
+    const double *reference; /* (d,) */
+    size_t k;
+    double *sums; /* (k, d) */
+    double *weight, *weight2, *sq_distance; /* (k,) */
+} refsgd_direction_job_f32;
+typedef struct {
+    const double *rows;       /* (n, d) */
+    const double *weights; /* (n,), or NULL: all 1 */
+    double *squares;       /* (n,): given if chunk is 0; overwritten */
+    size_t n, d;
+    double least, most;
+    int is_unit;
+    size_t chunk, first_fold;
+    const double *reference; /* (d,) */
+    size_t k;
+    double *sums; /* (k, d) */
+    double *weight, *weight2, *sq_distance; /* (k,) */
+} refsgd_direction_job_f64;
+int refsgd_directions_f32(const refsgd_direction_job_f32 *job);
+int refsgd_directions_f64(const refsgd_direction_job_f64 *job);
 /* CFFI END */
 
 #endif

@@ -8,10 +8,10 @@
 from importlib import import_module as _import_module
 from typing import Any as _Any
 
-from . import datasets, models
+from . import datasets, models, vmf
 from ._config import get_num_threads, set_num_threads, show_backends, use_backend
 from ._errors import BackendError, NumericalWarning
-from .directional import DirectionMonitor, DirectionReport, DirectionStats, VonMisesFisher, vmf
+from .directional import DirectionMonitor, DirectionReport, DirectionStats, VonMisesFisher
 from .sgd import VSGD, Moments, PublishedVSGD, Run, baselines, iterate, minimize, stopping
 
 __version__ = "0.1.0"

@@ -30,7 +30,7 @@ def load(
         raise ValueError(message("state", must, f"version {version}", remedy))
     for name in must_equal:  # first of all: a state of another rule has other entries, too
         if name in state and not np.array_equal(state[name], mine[name]):
-            remedy = "load it into a run of the same rule"
+            remedy = "load it into an object with the same settings"
             raise ValueError(message(f"{name} of state", f"be {mine[name]}", state[name], remedy))
     if missing := sorted(mine.keys() - set(state)):
         must, got = f"have the entries {sorted(mine)}", f"none of {missing}"
@@ -40,6 +40,6 @@ def load(
         have = arrays[name]
         if name not in must_equal and (have.shape, have.dtype) != (want.shape, want.dtype):
             must = f"have shape {want.shape} and dtype {want.dtype}"
-            remedy = "load it into a run with the same number and dtype of parameters"
+            remedy = "load it into an object with the same sizes and dtype"
             raise ValueError(message(f"{name} of state", must, f"{have.shape} and {have.dtype}", remedy))
     return arrays

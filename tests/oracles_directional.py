@@ -145,15 +145,15 @@ def mean_pairwise_cosine(rows, weights):
     return top / math.fsum(weights[i] * weights[j] for i, j in pairs)
 
 
-def blocks(rows, n_blocks):
+def folds(rows, n_folds):
     """Indices of the rows of every block that holds some."""
-    index = np.arange(len(rows)) % n_blocks
-    return [np.flatnonzero(index == b) for b in range(min(n_blocks, len(rows)))]
+    index = np.arange(len(rows)) % n_folds
+    return [np.flatnonzero(index == b) for b in range(min(n_folds, len(rows)))]
 
 
-def jackknife(rows, weights, n_blocks, scale):
+def jackknife(rows, weights, n_folds, scale):
     """scale(U) and its standard error, every block in turn left out and U computed anew."""
-    members = blocks(rows, n_blocks)
+    members = folds(rows, n_folds)
     whole = scale(mean_pairwise_cosine(rows, weights))
     h, left = [], []
     for block in members:
@@ -165,10 +165,10 @@ def jackknife(rows, weights, n_blocks, scale):
     return whole, math.sqrt(sum(squares) / len(members))
 
 
-def signflip_pvalue(rows, weights, n_blocks):
+def signflip_pvalue(rows, weights, n_folds):
     """Share of all 2**k sign vectors of the block sums whose resultant is as long as the observed one."""
     u = unit(rows)
-    sums = [weights[block] @ u[block] for block in blocks(rows, n_blocks)]
+    sums = [weights[fold] @ u[fold] for fold in folds(rows, n_folds)]
     observed = np.linalg.norm(sum(sums))
     flips = itertools.product((1.0, -1.0), repeat=len(sums))
     found = [np.linalg.norm(sum(s * v for s, v in zip(signs, sums, strict=True))) for signs in flips]

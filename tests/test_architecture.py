@@ -26,6 +26,16 @@ MAY_IMPORT = {
     "textdata": {"textdata", "_errors", "_validation"},
 }
 
+# The modules of a part, each of which may import only those before it. Numba's code is imported on first use.
+ORDER = {
+    "directional": (
+        *("_coefficients", "_series", "_arguments", "_compiled", "concentration", "vmf", "estimators"),
+        *("directions", "fold_sums", "stats", "distribution", "em"),
+        *("gradients", "group", "report", "history", "monitor"),
+    ),
+}
+LAZY = {"refsgd.directional._compiled", "scipy.optimize"}
+
 # The only modules that may import these, at any depth.
 ALLOWED = {
     "dask": {"refsgd.adapters.dask"},
@@ -33,7 +43,7 @@ ALLOWED = {
     "numba": {
         "refsgd.directional._compiled",
         "refsgd.kernels.jitted",
-        "refsgd.kernels.jitted_directions",
+        "refsgd.kernels.directions_numba",
         "refsgd.kernels.jitted_linear",
         "refsgd.kernels.vsgd_numba",
         "refsgd.sgd.compiled",
@@ -147,6 +157,24 @@ def test_violation_is_found(module: str, source: str) -> None:
 )
 def test_lawful_import_is_not_reported(module: str, source: str) -> None:
     assert violations(source, module) == []
+
+
+@pytest.mark.parametrize("part", ORDER)
+def test_modules_of_a_part_import_only_those_below(part: str) -> None:
+    names = [f"refsgd.{part}.{name}" for name in ORDER[part]]
+    assert {*names} == {name for name in sources() if name.startswith(f"refsgd.{part}.")}
+    for i, name in enumerate(names):
+        found = set(imports(sources()[name].read_text("utf-8"), name))
+        assert found & {*names[i:]} == set(), name
+
+
+@pytest.mark.parametrize("part", ORDER)
+def test_functions_of_a_part_import_only_what_takes_long_to_load(part: str) -> None:
+    for name in (f"refsgd.{part}.{module}" for module in ORDER[part]):
+        tree = ast.parse(sources()[name].read_text("utf-8"))
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        found = {target for node in functions for target in imports(ast.unparse(node), name)}
+        assert {target for target in found if not target.startswith(tuple(LAZY))} <= {f"refsgd.{part}"}, name
 
 
 def test_import_loads_nothing_heavy() -> None:

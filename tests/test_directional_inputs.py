@@ -155,8 +155,8 @@ def test_gram_matrices_that_are_none_are_refused(function):
     refused(TypeError, "gram", "<U1", lambda: function("a"))
 
 
-def test_blocks_that_do_not_fit_are_refused():
-    for name in ("weight", "weight2", "spread"):
+def test_folds_that_do_not_fit_are_refused():
+    for name in ("weight", "weight2", "sq_distance"):
         refused(ValueError, name, r"\(3,\)", lambda name=name: jackknife(**{name: np.ones(3)}))
         refused(ValueError, name, "1 of 4 .+", lambda name=name: jackknife(**{name: [1.0, 1.0, np.nan, 1.0]}))
         refused(TypeError, name, "complex128", lambda name=name: jackknife(**{name: np.ones(4, complex)}))
@@ -171,7 +171,7 @@ def jackknife(**changed):
         "gram": np.eye(4),
         "weight": np.full(4, 2.0),
         "weight2": np.full(4, 2.0),
-        "spread": np.ones(4),
+        "sq_distance": np.ones(4),
     }
     return estimators.jackknife_interval(**{**arguments, "dim": 3, **changed})
 
@@ -292,8 +292,8 @@ def test_rows_of_another_shape_do_not_fit(rows):
 # statistics
 
 
-def seen(n=6, dim=3, n_blocks=16):
-    stats = DirectionStats(dim, n_blocks)
+def seen(n=6, dim=3, n_folds=16):
+    stats = DirectionStats(dim, n_folds)
     stats.update(np.vstack([np.eye(dim)] * 3)[:n])
     return stats
 
@@ -332,9 +332,9 @@ def test_rows_and_weights_of_another_shape_or_type_leave_no_trace():
 def test_statistics_of_another_kind_do_not_merge():
     stats = seen()
     unchanged(stats, ValueError, "other.dim", "4", lambda: stats.merge(seen(dim=4)))
-    unchanged(stats, ValueError, "other.n_blocks", "8", lambda: stats.merge(seen(n_blocks=8)))
+    unchanged(stats, ValueError, "other.n_folds", "8", lambda: stats.merge(seen(n_folds=8)))
     unchanged(stats, ValueError, "other.dim", "4", lambda: stats + DirectionStats(4))
-    unchanged(stats, ValueError, "other.n_blocks", "15", lambda: stats + seen(n_blocks=15))
+    unchanged(stats, ValueError, "other.n_folds", "15", lambda: stats + seen(n_folds=15))
 
 
 def test_statistics_about_another_reference_merge():
@@ -355,9 +355,9 @@ def test_statistics_about_another_reference_merge():
         ((2.0,), TypeError, "dim"),
         (("3",), TypeError, "dim"),
         ((None,), TypeError, "dim"),
-        ((3, 0), ValueError, "n_blocks"),
-        ((3, 21), ValueError, "n_blocks"),
-        ((3, 1.5), TypeError, "n_blocks"),
+        ((3, 0), ValueError, "n_folds"),
+        ((3, 21), ValueError, "n_folds"),
+        ((3, 1.5), TypeError, "n_folds"),
     ],
 )
 def test_statistics_of_no_space_are_refused(arguments, error, name):

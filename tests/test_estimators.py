@@ -5,7 +5,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from refsgd.directional import DirectionStats, estimators, vmf
-from refsgd.directional.bessel import ratio, triple
+from refsgd.directional.concentration import ratio, triple
 
 
 def test_mean_pairwise_cosine_is_the_mean_over_pairs():
@@ -174,7 +174,7 @@ def test_isotropic_pvalue_holds_in_huge_dimensions():
     assert estimators.isotropic_uniformity(r, dim, n) == pytest.approx(0.02275, rel=1e-3)
 
 
-def test_sign_flips_are_symmetric_in_the_blocks():
+def test_sign_flips_are_symmetric_in_the_folds():
     rng = np.random.default_rng(0)
     sums = rng.normal(size=(9, 4)) + 0.4
     flipped = sums * rng.choice([-1.0, 1.0], 9)[:, None]
@@ -195,10 +195,10 @@ def test_sign_flips_are_symmetric_in_the_blocks():
         (lambda: estimators.score_interval(0.5, 3, 1), "n must be greater than 1"),
         (lambda: estimators.score_interval(0.5, 3, 9, 95), "level must be between 0 and 1, got 95"),
         (lambda: estimators.isotropic_uniformity(0.5, 3, 2), "n must be at least 3, got 2"),
-        (lambda: estimators.signflip_uniformity(np.eye(1)), "have at least 2 blocks with rows, got 1"),
+        (lambda: estimators.signflip_uniformity(np.eye(1)), "have at least 2 folds with directions, got 1"),
         (
             lambda: estimators.jackknife_interval(np.eye(2), *np.ones((3, 2)), 3),
-            "have at least 3 blocks with rows, got 2",
+            "have at least 3 folds with directions, got 2",
         ),
     ],
 )

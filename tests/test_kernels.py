@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 import refsgd
 from refsgd import kernels
 from refsgd.kernels import reference
-from refsgd.kernels.contract import BBPROP, BLOCK, FD, LANES, MAX_CURV_EXPONENT, WIDEN, Kernels
+from refsgd.kernels.contract import (
+    BBPROP,
+    BLOCK,
+    FD,
+    LANES,
+    MAX_CURV_EXPONENT,
+    WIDEN,
+    DirectionBatch,
+    FoldArrays,
+    Kernels,
+)
 
 Array = NDArray[Any]
 Batch = tuple[Array, Array | None, Array]
@@ -425,7 +435,7 @@ def test_what_is_not_finite_has_the_bits_of_the_reference(backend: str, dtype: s
 def directions_of(
     name: str, dtype: str, n: int, d: int, weighted: bool, is_unit: bool, chunk: int, is_far: bool
 ) -> list[Array]:
-    """What a backend makes of random rows: squares, block sums, weights, squared weights, spreads."""
+    """What a backend makes of random rows: squares; sums, weights, squared weights, distances by fold."""
     rng, k = np.random.default_rng([n, d]), 5
     rows = rng.normal(size=(n, d)) + 0.3
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True) if is_unit else rows).astype(dtype)
@@ -436,8 +446,8 @@ def directions_of(
     kernels.load(name).squares(rows, squares)
     outputs = [rng.normal(size=(k, d)), *rng.uniform(1, 2, (2, k)), np.full(k, 100.0 * n * is_far)]
     given[:] = squares if chunk == 0 else np.nan
-    arguments = weights, given, 1e-300, 1e300, is_unit, chunk, 3, reference, *outputs
-    assert kernels.load(name).directions(rows, *arguments)
+    batch = DirectionBatch(rows, weights, given, 1e-300, 1e300, is_unit, chunk, first_fold=3)
+    assert kernels.load(name).directions(batch, FoldArrays(reference, *outputs))
     return [squares, *outputs]
 
 
@@ -459,7 +469,7 @@ def test_directions_have_the_bits_of_the_reference(
 def test_far_and_near_sums_are_the_same_but_for_rounding(backend: str, dtype: str) -> None:
     near, far = (directions_of(backend, dtype, 23, 63, True, False, 0, is_far) for is_far in (False, True))
     np.testing.assert_allclose(far[1], near[1], rtol=0, atol=1e-14)  # 5 rows of entries below 1
-    # the difference of 2 W and of twice a sum, both below 30, beside the spread of 2300 before
+    # the difference of 2 W and of twice a sum, both below 30, beside the distances of 2300 before
     np.testing.assert_allclose(far[4] - 2300, near[4], rtol=0, atol=1e-11)
 
 
@@ -470,8 +480,8 @@ def test_unfit_rows_are_reported(backend: str, dtype: str, bad: float, row: int)
     rows, totals = np.eye(23, 40, dtype=dtype), np.zeros((3, 4))
     one, squares, sums = kernels.load(backend), np.empty(23), np.zeros((4, 40))
     for is_fit in (True, False):
-        arguments = None, squares, 0.9, 1.1, True, 8, 0, np.eye(40)[0], sums, *totals
-        assert one.directions(rows, *arguments) is is_fit
+        batch = DirectionBatch(rows, None, squares, 0.9, 1.1, is_unit=True, chunk=8, first_fold=0)
+        assert one.directions(batch, FoldArrays(np.eye(40)[0], sums, *totals)) is is_fit
         rows[row, row] = bad
 
 

@@ -175,23 +175,23 @@ def test_moments_hold_two_numbers_a_parameter(dtype: str, backend: str) -> None:
 
 
 @each_dtype
-@pytest.mark.parametrize("n_blocks", [1, 16])
+@pytest.mark.parametrize("n_folds", [1, 16])
 @pytest.mark.parametrize("n", [3, 200])
-def test_direction_stats_hold_the_reference_and_block_sums(n: int, n_blocks: int, dtype: str) -> None:
+def test_direction_stats_hold_the_reference_and_fold_sums(n: int, n_folds: int, dtype: str) -> None:
     def make(d: int) -> refsgd.DirectionStats:
-        stats = refsgd.DirectionStats(d, n_blocks)
+        stats = refsgd.DirectionStats(d, n_folds)
         stats.update(np.ones((n, d), dtype))
         return stats
 
-    assert bytes_a_parameter(make) == 8 * (n_blocks + 1)
+    assert bytes_a_parameter(make) == 8 * (n_folds + 1)
 
 
-@pytest.mark.parametrize("n_blocks", [1, 16])
+@pytest.mark.parametrize("n_folds", [1, 16])
 @pytest.mark.parametrize("records", [0, 1, 2])
 @pytest.mark.parametrize("is_grouped", [False, True])
-def test_monitor_holds_reference_total_and_block_sums(is_grouped: bool, records: int, n_blocks: int) -> None:
+def test_monitor_holds_reference_total_and_fold_sums(is_grouped: bool, records: int, n_folds: int) -> None:
     def make(d: int) -> refsgd.DirectionMonitor:
-        monitor = refsgd.DirectionMonitor(n_blocks=n_blocks)
+        monitor = refsgd.DirectionMonitor(n_folds=n_folds)
         g = np.ones(d)
         for _ in range(records + 1):
             for _ in range(3):
@@ -202,4 +202,4 @@ def test_monitor_holds_reference_total_and_block_sums(is_grouped: bool, records:
 
     kinds = 2 if is_grouped else 1
     previous = kinds if records else 0  # mean directions at the last record, for the angle
-    assert bytes_a_parameter(make) == 8 * (kinds * n_blocks + 2 + previous)
+    assert bytes_a_parameter(make) == 8 * (kinds * n_folds + 2 + previous)

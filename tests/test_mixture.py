@@ -16,7 +16,7 @@ from scipy import sparse, special
 import refsgd
 from refsgd import VonMisesFisher, vmf
 from refsgd.directional import em
-from refsgd.directional.rows import unit_rows
+from refsgd.directional.directions import unit_directions
 
 pytest.importorskip("sklearn")
 
@@ -146,7 +146,7 @@ def test_a_step_is_that_of_the_oracle(dim, kappa, concentration, assignment):
     # Tight components at a distance of their own width, so that rows are shared there as well.
     means = directions(3, dim)
     if kappa[0] > 1e6:
-        means, _ = unit_rows(means[0] + 2e-4 * means)
+        means, _ = unit_directions(means[0] + 2e-4 * means)
     rows, _ = drawn(means, kappa, (4, 5, 6))
     weights = np.array([0.5, 0.2, 0.3])
     is_shared, is_hard = concentration == "shared", assignment == "hard"
@@ -173,7 +173,7 @@ def test_what_em_climbs_never_falls(dim, is_sparse, concentration, assignment):
     if is_sparse:
         rows[np.random.default_rng(0).random(rows.shape) < 0.5] = 0.0
         rows = sparse.csr_array(rows)
-    rows, is_zero = unit_rows(rows)
+    rows, is_zero = unit_directions(rows)
     rows = rows[~is_zero]
     first = rows[:4].toarray() if is_sparse else rows[:4]
     steps = em.steps(rows, first, is_shared=concentration == "shared", is_hard=assignment == "hard")

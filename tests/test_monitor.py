@@ -96,6 +96,19 @@ def test_merge_with_itself_counts_gradients_twice():
     assert_same(of(np.vstack([rows, rows])).report(), monitor.report(), rel=1e-11)
 
 
+def test_representation_says_what_is_held():
+    options = "every=None, batch_size=None, n_folds=16"
+    empty = f"<DirectionMonitor of 0 gradients since the last of 0 records, dim=0, {options}>"
+    assert repr(DirectionMonitor()) == empty
+    monitor = DirectionMonitor()
+    for _ in range(3):
+        monitor.update({"a": np.ones(3), "b": np.ones((2, 2))})
+    monitor.record()
+    monitor.update({"a": np.ones(3), "b": None})
+    text = f"1 gradients since the last of 1 records, dim=7 in 2 groups, {options}"
+    assert repr(monitor) == f"<DirectionMonitor of {text}>"
+
+
 def test_reset_forgets_everything():
     monitor = of(rows_of(10, 4))
     monitor.reset()
@@ -197,13 +210,13 @@ def assert_is(report, exact):
             assert np.isnan(getattr(report, name))
 
 
-def interval(rows, n_blocks, members=None):
-    """The jackknife interval from pairwise cosines, blocks left out one by one."""
+def interval(rows, n_folds, members=None):
+    """The jackknife interval from pairwise cosines, folds left out one by one."""
     ones = np.ones(len(rows))
-    k = min(n_blocks, len(rows))
-    floor = 2.0 * oracle.jackknife(rows, ones, n_blocks, lambda u: u)[1]
+    k = min(n_folds, len(rows))
+    floor = 2.0 * oracle.jackknife(rows, ones, n_folds, lambda u: u)[1]
     z, error = oracle.jackknife(
-        rows, ones, n_blocks, lambda u: np.arctanh(np.sqrt(max((u + floor) / (1.0 + floor), 0.0)))
+        rows, ones, n_folds, lambda u: np.arctanh(np.sqrt(max((u + floor) / (1.0 + floor), 0.0)))
     )
     reach = special.stdtrit(k - 1, 0.975) * error
     ends = (max((1.0 + floor) * np.tanh(max(z + side * reach, 0.0)) ** 2 - floor, 0.0) for side in (-1, 1))
@@ -412,10 +425,10 @@ def test_first_gradient_that_is_refused_fixes_nothing(g, match):
     [
         (lambda: DirectionMonitor(0), "every must be at least 1, got 0"),
         (lambda: DirectionMonitor(batch_size=0), "batch_size must be at least 1, got 0"),
-        (lambda: DirectionMonitor(n_blocks=21), "n_blocks must be at most 20, got 21"),
+        (lambda: DirectionMonitor(n_folds=21), "n_folds must be at most 20, got 21"),
         (
-            lambda: DirectionMonitor(n_blocks=3).merge(DirectionMonitor()),
-            r"other\.n_blocks must be 3, got 16",
+            lambda: DirectionMonitor(n_folds=3).merge(DirectionMonitor()),
+            r"other\.n_folds must be 3, got 16",
         ),
         (lambda: DirectionMonitor(batch_size=3).merge(DirectionMonitor()), "batch_size must be 3, got None"),
     ],
@@ -447,8 +460,8 @@ def test_memory_does_not_grow_with_gradients():
     assert peak < 3 * 8 * gradients.CHUNK  # no copy of a gradient, which has 2.4 million bytes
 
 
-def test_one_block_needs_little_and_gives_no_interval():
-    monitor = DirectionMonitor(n_blocks=1)
+def test_one_fold_needs_little_and_gives_no_interval():
+    monitor = DirectionMonitor(n_folds=1)
     rows = rows_of(20, 1000)
     assert allocated(lambda: [monitor.update(row) for row in rows])[0] < 8 * 1000 * 3 + 20_000
     report = monitor.report()
@@ -619,12 +632,13 @@ def test_loaded_monitor_goes_on_exactly(tmp_path):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"version": np.array(0)}, "state version must be 1, got 0"),
-        ({"batch_size": np.array(3)}, "state batch_size must be 0, got 3"),
-        ({"weight": np.zeros(5)}, r"state weight must have shape \(16,\), got \(5,\)"),
-        ({"0.sums": np.zeros((16, 11))}, r"state 0\.sums must have shape \(16, 12\)"),
+        ({"version": np.array(0)}, "state must be of version 2, got version 0"),
+        ({"batch_size": np.array(3)}, "batch_size of state must be 0, got 3"),
+        ({"weight": np.zeros(5)}, r"weight of state must have shape \(16,\) and dtype float64, got \(5,\)"),
+        ({"0.sums": np.zeros((16, 11))}, r"0\.sums of state must have shape \(16, 12\)"),
         ({"history": None}, r"got none of \['history'\]"),
-        ({"1.spread": None}, r"got none of \['spread'\]"),
+        ({"1.sq_distance": None}, r"got none of \['1\.sq_distance'\]"),
+        ({"names": None}, r"got none of \['names'\]"),
     ],
 )
 def test_wrong_state_is_refused_and_changes_nothing(change, match):
@@ -658,7 +672,7 @@ def test_callback_of_minimize_sees_the_gradient_of_each_step(kind):
         for i in range(x.size):
             out[i] = x[i] - sample[i]
 
-    options = dict(batch_size=4, epochs=3, random_state=0)
+    options = dict(method="vsgd-fd", batch_size=4, epochs=3, random_state=0)
     grad = {"rows": rows, "moments": moments, "sparse": lambda *args: sparse.csr_array(rows(*args))}
     monitor = DirectionMonitor(every=10)
     given = compiled if kind == "compiled" else grad[kind]

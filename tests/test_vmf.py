@@ -11,7 +11,7 @@ import pytest
 
 from refsgd import _config, kernels, vmf
 from refsgd._errors import BackendError
-from refsgd.directional import bessel
+from refsgd.directional import concentration as solver
 
 FUNCTIONS = {
     "log_h": vmf.log_h,
@@ -195,18 +195,18 @@ def test_compiled_functions_take_over_from_a_size_on(monkeypatch):
         pytest.skip("no numba")
     monkeypatch.delenv("REFSGD_BACKEND", raising=False)
     monkeypatch.setattr(_config, "_backend", None)
-    few, many = bessel.COMPILED_FROM - 1, bessel.COMPILED_FROM
-    assert bessel.compiled_for(few) is None
+    few, many = solver.COMPILED_FROM - 1, solver.COMPILED_FROM
+    assert solver.compiled_for(few) is None
     for backend, sizes in {"numpy": [], "numba": [few, many], "auto": [many]}.items():
         monkeypatch.setattr(_config, "_backend", backend)
-        assert [n for n in (few, many) if bessel.compiled_for(n) is not None] == sizes
+        assert [n for n in (few, many) if solver.compiled_for(n) is not None] == sizes
 
 
 def test_without_numba_numpy_does_it(monkeypatch):
     monkeypatch.setattr(kernels, "_loaded", {})
     monkeypatch.setitem(sys.modules, "refsgd.kernels.jitted", None)
     monkeypatch.setattr(_config, "_backend", "auto")
-    r = np.linspace(0.0, 1.0, bessel.COMPILED_FROM)
+    r = np.linspace(0.0, 1.0, solver.COMPILED_FROM)
     got = vmf.concentration(r, 10)
     monkeypatch.setattr(_config, "_backend", "numpy")
     np.testing.assert_array_equal(got, vmf.concentration(r, 10))

@@ -10,7 +10,7 @@ from scipy import sparse
 
 import refsgd
 from refsgd.directional import em
-from refsgd.directional.rows import unit_rows
+from refsgd.directional.directions import unit_directions
 
 from . import backend
 
@@ -33,7 +33,7 @@ class Mixture:
             words = (50_000 ** rng.random((n, 75))).astype(np.int32)
             counts = (np.ones(n * 75), words.ravel(), 75 * np.arange(n + 1, dtype=np.int32))
             self.rows = sparse.csr_array(counts, shape=(n, 50_000))
-        unit, _ = unit_rows(self.rows.copy())
+        unit, _ = unit_directions(self.rows.copy())
         first = unit[rng.choice(n, k, replace=False)]
         self.means = first.toarray() if kind == "sparse" else first
         self.unit = unit

@@ -1,13 +1,13 @@
 """Mixtures of von Mises-Fisher distributions as a scikit-learn estimator: clusters of directions.
 
-The mathematics is in `refsgd.directional.em`.
+The equations are in `refsgd.directional.em`.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._errors import message
 from .._validation import choice, float_array, integer
 from ..directional import VonMisesFisher, em
-from ..directional.bessel import Floats
-from ..directional.rows import unit_rows
+from ..directional._series import Floats
+from ..directional.directions import unit_directions
 from ..progress import bar
 
+Concentration = Literal["free", "shared"]
+Assignment = Literal["soft", "hard"]
 
-class Climb(NamedTuple):
-    """What EM comes to from one start."""
+
+class EMResult(NamedTuple):
+    """The result of EM from one start."""
 
     step: em.Step
     n_iter: int
@@ -34,7 +37,7 @@ class Climb(NamedTuple):
 
     @property
     def rank(self) -> tuple[int, float]:
-        """The larger the better; a likelihood without bound compares with no other."""
+        """The larger the better; a likelihood without bound cannot be compared with another."""
         kappa = self.step.components.kappa
         n_collapsed = int(np.count_nonzero(kappa >= em.largest_kappa(self.step.components.means.shape[1])))
         return -n_collapsed, self.step.bound
@@ -43,62 +46,63 @@ class Climb(NamedTuple):
 class VonMisesFisherMixture(DensityMixin, BaseEstimator):
     """Mixture of von Mises-Fisher distributions, fitted by EM [1]_.
 
-    Clusters rows by direction and not by length, each with a concentration of its own: text as TF-IDF,
-    embeddings, gradients. All rows are divided by their lengths first, in a copy of float64; sparse rows stay
-    sparse. A row of length zero has no direction and says nothing: it takes no part in `fit`, which warns of
-    it, nor in `score`, `aic` and `bic`; its probabilities are the weights of the components.
+    It clusters rows by direction, not by length, and each cluster has its own concentration: text as TF-IDF,
+    embeddings, gradients. It first divides all rows by their lengths, in a copy in float64; sparse rows stay
+    sparse. A row of length zero has no direction: `fit` warns about it and leaves it out, as do `score`,
+    `aic` and `bic`; its probabilities are the weights of the components.
 
     Parameters
     ----------
     n_components : int
         Number of components.
     concentration : {"free", "shared"}
-        One kappa for each component, or one for all: the choice where components have few rows.
+        One kappa for each component, or one for all: choose that if components have few rows.
     assignment : {"soft", "hard"}
-        Whether a row is shared by components as is probable, which maximises the likelihood, or belongs to
-        the most probable one alone (soft-moVMF and hard-moVMF of [1]_). Of no influence on `predict_proba`.
+        Whether components share a row according to their probabilities, which maximises the likelihood, or
+        the row belongs to the most probable one alone (soft-moVMF and hard-moVMF of [1]_). It does not affect
+        `predict_proba`.
     n_init : int
-        Number of starts, of which the best is kept: the highest `lower_bound_` among those with the fewest
-        concentrations of inf. One if `init` is an array.
+        Number of starts. The best is kept: the highest `lower_bound_` among those with the fewest
+        concentrations of inf. If `init` is an array, there is one start.
     init : "k-means++" or (n_components, n_features) array_like
-        Means to start from: rows chosen at random, far from each other in direction [2]_, or vectors of any
-        length but zero. Weights start equal, with one concentration: that of rows about their nearest means.
+        Initial means: rows chosen at random, with directions far from each other [2]_, or vectors of any
+        length but zero. Weights start equal, with one concentration, that of rows about their nearest means.
     max_iter : int
-        Most iterations of EM from one start.
+        Maximum number of iterations of EM from one start.
     tol : float
-        Change of `lower_bound_`, in nats a row, below which EM has converged.
+        Change of `lower_bound_`, in nats per row, below which EM has converged.
     random_state : None, int or numpy.random.RandomState
         Source of the starts and of `sample`.
     verbose : bool
-        Show a bar of iterations, on a terminal.
+        Show a progress bar of iterations, on a terminal.
 
     Attributes
     ----------
     means_ : (n_components, n_features) ndarray of float64
         Mean directions, unit vectors.
     concentrations_ : (n_components,) ndarray of float64
-        kappa of each component, and inf where its rows are equal, as far as float64 tells cosines: to
-        ``1 - r < 1e-13``. In densities the concentration of that 1 - r stands for inf, so that the other
+        kappa of each component; inf if its rows are equal as far as float64 resolves cosines,
+        ``1 - r < 1e-13``. In densities, the concentration for that 1 - r replaces inf, so that the other
         components still count.
     weights_ : (n_components,) ndarray of float64
-        Share of the rows. A component that all rows have left has weight 0 and stays where it was.
+        Share of the rows. A component that has lost all rows has weight 0 and keeps its mean.
     labels_ : (n_samples,) ndarray of int
-        Most probable component of each row that the mixture was fitted to.
+        Most probable component of each row passed to `fit`.
     converged_ : bool
         Whether the change fell below `tol` within `max_iter` iterations.
     n_iter_ : int
         Number of iterations from the start that was kept.
     lower_bound_ : float
-        What EM maximised: the mean log-likelihood of a row, with ``assignment="hard"`` that of a row and its
-        label.
+        What EM maximised: the mean log-likelihood per row; with ``assignment="hard"``, of rows and labels.
     n_features_in_ : int
         Dimension d of the space, at least 2.
     feature_names_in_ : (n_features,) ndarray of str
-        Names of the features, where X has any.
+        Names of the features, if X has any.
 
     See Also
     --------
     refsgd.VonMisesFisher.fit : one component, with estimators for fewer rows than dimensions.
+    refsgd.DirectionStats : one component, from rows that come in pieces.
 
     Notes
     -----
@@ -127,8 +131,8 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         self,
         n_components: int = 1,
         *,
-        concentration: str = "free",
-        assignment: str = "soft",
+        concentration: Concentration = "free",
+        assignment: Assignment = "soft",
         n_init: int = 1,
         init: Any = "k-means++",
         max_iter: int = 300,
@@ -152,20 +156,20 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         Parameters
         ----------
         X : (n_samples, n_features) array_like or scipy.sparse matrix or array
-            One direction a row, of any length.
+            One direction per row, of any length.
         y : None
             Ignored.
 
         Returns
         -------
         VonMisesFisherMixture
-            This one, fitted.
+            The fitted mixture itself.
 
         Raises
         ------
         TypeError, ValueError
-            If a parameter is out of its range, an entry of X is not finite, there are fewer than 2 features,
-            or fewer rows with a direction than components, or than 2.
+            If a parameter is out of range, an entry of X is not finite, or there are fewer than 2 features,
+            fewer than 2 rows with a direction, or fewer of them than components.
 
         Warns
         -----
@@ -174,11 +178,20 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
             without rows.
         UserWarning
             If rows of X have length zero.
+
+        See Also
+        --------
+        fit_predict : the labels of the rows, too.
+
+        Examples
+        --------
+        >>> VonMisesFisherMixture(2, random_state=0).fit([[0, 1], [0, 2], [1, 0], [3, 0.1]]).weights_
+        array([0.5, 0.5])
         """
         n_init = integer("n_init", self.n_init, 1) if isinstance(self.init, str) else 1
         max_iter = integer("max_iter", self.max_iter, 1)
-        choice("concentration", self.concentration, ("free", "shared"))
-        choice("assignment", self.assignment, ("soft", "hard"))
+        choice("concentration", self.concentration, get_args(Concentration))
+        choice("assignment", self.assignment, get_args(Assignment))
         if not self.tol >= 0.0:
             raise ValueError(message("tol", "be 0 or more", self.tol, "pass for example tol=1e-5"))
         rows, is_zero = self._rows_to_fit(X)
@@ -188,7 +201,7 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
             best = max((self._climb(rows, means, max_iter, shown) for means in starts), key=lambda c: c.rank)
         components, gap, self.lower_bound_ = best.step
         kappa, self.weights_ = components.kappa, components.weights
-        self.means_ = np.ascontiguousarray(components.means)  # of sparse rows, columns are
+        self.means_ = np.ascontiguousarray(components.means)  # for sparse rows, EM leaves it in Fortran order
         self.concentrations_ = np.where(kappa < em.largest_kappa(self.n_features_in_), kappa, np.inf)
         self.n_iter_, self.converged_ = best.n_iter, best.converged
         self.labels_ = np.full(is_zero.size, self.weights_.argmax())
@@ -197,37 +210,184 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         return self
 
     def fit_predict(self, X: Any, y: Any = None) -> NDArray[np.intp]:
-        """Labels of the rows that the mixture is fitted to: ``fit(X).labels_``."""
-        return self.fit(X).labels_
+        """Fit the mixture and return the labels of its rows, ``fit(X).labels_``.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array_like or scipy.sparse matrix or array
+            One direction per row, of any length.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        (n_samples,) ndarray of int
+
+        See Also
+        --------
+        predict : labels of other rows.
+
+        Examples
+        --------
+        >>> labels = VonMisesFisherMixture(2, random_state=0).fit_predict([[0, 1], [0, 2], [1, 0], [3, 0.1]])
+        >>> int(np.abs(np.diff(labels)).sum())
+        1
+        """
+        labels: NDArray[np.intp] = self.fit(X).labels_
+        return labels
 
     def predict(self, X: Any) -> NDArray[np.intp]:
-        """Index of the most probable component of each row, (n_samples,)."""
-        return self._log_joint(X)[0].argmax(axis=0)
+        """Index of the most probable component of each row.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array_like or scipy.sparse matrix or array
+            One direction per row, of any length.
+
+        Returns
+        -------
+        (n_samples,) ndarray of int
+
+        See Also
+        --------
+        predict_proba : how probable the components are.
+
+        Examples
+        --------
+        >>> mixture = VonMisesFisherMixture(2, init=[[0, 1], [1, 0]]).fit([[1, 9], [-1, 9], [9, 1], [9, -1]])
+        >>> mixture.predict([[0, 5], [5, 0]])
+        array([0, 1])
+        """
+        labels: NDArray[np.intp] = self._log_joint(X)[0].argmax(axis=0)
+        return labels
 
     def predict_proba(self, X: Any) -> Floats:
-        """Probability of each component given the row, (n_samples, n_components)."""
+        """Probability of each component given the row.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array_like or scipy.sparse matrix or array
+            One direction per row, of any length.
+
+        Returns
+        -------
+        (n_samples, n_components) ndarray of float64
+
+        See Also
+        --------
+        predict : the most probable component.
+
+        Examples
+        --------
+        >>> mixture = VonMisesFisherMixture(2, init=[[0, 1], [1, 0]]).fit([[1, 9], [-1, 9], [9, 1], [9, -1]])
+        >>> mixture.predict_proba([[1, 1]]).round(2)
+        array([[0.5, 0.5]])
+        """
         return em.soft(self._log_joint(X)[0])[1].T
 
     def score_samples(self, X: Any) -> Floats:
-        """Log-likelihood of each row, in nats, (n_samples,); 0 for rows of length zero, which say nothing."""
+        """Log-likelihood of each row, in nats; 0 for rows of length zero.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array_like or scipy.sparse matrix or array
+            One direction per row, of any length.
+
+        Returns
+        -------
+        (n_samples,) ndarray of float64
+
+        See Also
+        --------
+        score : the mean.
+        refsgd.VonMisesFisher.logpdf : of one component.
+
+        Examples
+        --------
+        >>> mixture = VonMisesFisherMixture(2, init=[[0, 1], [1, 0]]).fit([[1, 9], [-1, 9], [9, 1], [9, -1]])
+        >>> mixture.score_samples([[0, 0]])
+        array([0.])
+        """
         return em.soft(self._log_joint(X)[0])[0]
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean log-likelihood per row with a direction, in nats; y is ignored."""
+        """Mean log-likelihood per row with a direction, in nats.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array_like or scipy.sparse matrix or array
+            One direction per row, of any length.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+
+        See Also
+        --------
+        score_samples : of each row.
+
+        Examples
+        --------
+        >>> mixture = VonMisesFisherMixture(2, init=[[0, 1], [1, 0]]).fit([[1, 9], [-1, 9], [9, 1], [9, -1]])
+        >>> mixture.score([[0, 1]]) > mixture.score([[0, -1]])
+        True
+        """
         total, n = self._log_likelihood(X)
         return total / max(n, 1)
 
     def aic(self, X: Any) -> float:
-        """Akaike's information criterion on X; lower is better."""
+        """Akaike's information criterion on X; lower is better.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array_like or scipy.sparse matrix or array
+            One direction per row, of any length.
+
+        Returns
+        -------
+        float
+
+        See Also
+        --------
+        bic : charges more per parameter.
+
+        Examples
+        --------
+        >>> mixture = VonMisesFisherMixture(2, init=[[0, 1], [1, 0]]).fit([[1, 9], [-1, 9], [9, 1], [9, -1]])
+        >>> mixture.aic([[0, 1]]) < mixture.aic([[0, -1]])
+        True
+        """
         return -2.0 * self._log_likelihood(X)[0] + 2.0 * self._n_parameters()
 
     def bic(self, X: Any) -> float:
-        """Bayesian information criterion on X, (n rows with a direction); lower is better."""
+        """Bayesian information criterion on X, where n counts rows with a direction; lower is better.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array_like or scipy.sparse matrix or array
+            One direction per row, of any length.
+
+        Returns
+        -------
+        float
+
+        See Also
+        --------
+        aic : charges less per parameter.
+
+        Examples
+        --------
+        >>> mixture = VonMisesFisherMixture(2, init=[[0, 1], [1, 0]]).fit([[1, 9], [-1, 9], [9, 1], [9, -1]])
+        >>> mixture.bic([[0, 1]]) < mixture.bic([[0, -1]])
+        True
+        """
         total, n = self._log_likelihood(X)
         return -2.0 * total + self._n_parameters() * math.log(max(n, 1))
 
     def sample(self, n_samples: int = 1) -> tuple[Floats, NDArray[np.intp]]:
-        """Random rows of the mixture, sorted by component.
+        """Draw random rows, sorted by component.
 
         Parameters
         ----------
@@ -239,7 +399,17 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         X : (n_samples, n_features) ndarray of float64
             Unit vectors, drawn by :meth:`refsgd.VonMisesFisher.rvs`.
         y : (n_samples,) ndarray of int
-            Component of each.
+            Component of each row.
+
+        See Also
+        --------
+        refsgd.VonMisesFisher.rvs : from one component.
+
+        Examples
+        --------
+        >>> mixture = VonMisesFisherMixture(2, random_state=0).fit([[0, 1], [0, 2], [1, 0], [3, 0.1]])
+        >>> mixture.sample(5)[0].shape
+        (5, 2)
         """
         check_is_fitted(self)
         n = integer("n_samples", n_samples, 1)
@@ -256,9 +426,9 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         return tags
 
     def _rows_to_fit(self, X: Any) -> tuple[Any, NDArray[np.bool_]]:
-        """The rows that have a direction, as unit vectors, and which of X have none."""
+        """The directions of rows as unit vectors, and which rows of X have none."""
         k = integer("n_components", self.n_components, 1)
-        rows, is_zero = unit_rows(self._checked(X, ensure_min_samples=2, ensure_min_features=2))
+        rows, is_zero = unit_directions(self._checked(X, ensure_min_samples=2, ensure_min_features=2))
         n, n_zero = is_zero.size, int(np.count_nonzero(is_zero))
         if n - n_zero < max(k, 2):
             got = f"{n - n_zero} of {n} for n_components={k}"
@@ -272,20 +442,22 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         return rows[~is_zero], is_zero
 
     def _first_means(self, rows: Any, random: Any) -> Floats:
-        """Means to start from; k-means++ on unit rows, where |u - v|**2 = 2 (1 - u @ v), is spherical."""
+        """Initial means; on unit vectors, |u - v|**2 = 2 (1 - u @ v), so k-means++ works on the sphere."""
         k, dim = self.n_components, rows.shape[1]
         if isinstance(self.init, str):
             choice("init", self.init, ("k-means++",))
-            return kmeans_plusplus(rows, k, random_state=random)[0]
+            chosen: Floats = kmeans_plusplus(rows, k, random_state=random)[0]
+            return chosen
         given = np.array(self.init, dtype=np.float64)
-        given = float_array("init", given, (k, dim), remedy="pass one mean a component")
-        means, is_zero = unit_rows(given)
+        given = float_array("init", given, (k, dim), remedy="pass one mean per component")
+        means: Floats
+        means, is_zero = unit_directions(given)
         if is_zero.any():
             got = f"{np.count_nonzero(is_zero)} of {k} that are zero (first: row {is_zero.argmax()})"
             raise ValueError(message("init", "have rows that are not zero", got, "pass directions"))
         return means
 
-    def _climb(self, rows: Any, means: Floats, max_iter: int, shown: Any) -> Climb:
+    def _climb(self, rows: Any, means: Floats, max_iter: int, shown: Any) -> EMResult:
         """EM from one start."""
         is_shared, is_hard = self.concentration == "shared", self.assignment == "hard"
         before = -math.inf
@@ -295,7 +467,7 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
                 break
             before = step.bound
             shown.update()
-        return Climb(step, n_iter, has_converged)
+        return EMResult(step, n_iter, has_converged)
 
     def _warn_of_convergence(self) -> None:
         remedy = "increase max_iter or tol, or try another init"
@@ -314,19 +486,19 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         return validate_data(self, X, **form, **checks)
 
     def _log_joint(self, X: Any) -> tuple[Floats, NDArray[np.bool_]]:
-        """Log of weight times density, (k, n), 1 being the density of rows of length zero; which rows are."""
+        """Log of weight times density, (k, n), and which rows have length zero; these have density 1."""
         check_is_fitted(self)
-        rows, is_zero = unit_rows(self._checked(X, reset=False))
+        rows, is_zero = unit_directions(self._checked(X, reset=False))
         kappa = np.minimum(self.concentrations_, em.largest_kappa(self.n_features_in_))
         joint = em.log_joint(em.gaps(rows, self.means_), em.Components(self.means_, kappa, self.weights_))
         joint[:, is_zero] = em.log_or_minus_inf(self.weights_)[:, None]
         return joint, is_zero
 
     def _log_likelihood(self, X: Any) -> tuple[float, int]:
-        """Log-likelihood of X, and how many rows have a direction."""
+        """Log-likelihood of X, and the number of rows with a direction."""
         joint, is_zero = self._log_joint(X)
         return float(em.soft(joint[:, ~is_zero])[0].sum()), int(np.count_nonzero(~is_zero))
 
     def _n_parameters(self) -> int:
-        k, dim = self.means_.shape
+        k, dim = map(int, self.means_.shape)
         return k * (dim - 1) + (k if self.concentration == "free" else 1) + k - 1

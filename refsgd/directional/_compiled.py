@@ -1,8 +1,8 @@
-"""Numba twins of the NumPy loops in ``bessel`` and ``vmf``, equal to them to rounding.
+"""The NumPy loops of ``concentration`` and ``vmf`` for Numba, equal to them up to rounding.
 
-Flat float64 arrays in, preallocated outputs last, nothing checked. The equations are given where the twins
-are. Values are worked on `LANES` at a time, which the compiler puts side by side in vector registers: the
-inner loops run over lanes, and no value depends on what is in the other lanes.
+Functions take flat float64 arrays, write to preallocated outputs, which come last, and check nothing. The
+equations are in the NumPy code. The inner loops run over `LANES` values, which the compiler keeps in vector
+registers; no value depends on its neighbours.
 
 Numba caches machine code by this file alone: touch it when the numbers that it imports change.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _coefficients as coefficients
-from .bessel import LAST_STEP, MAX_STEPS, SERIES_FROM, TERMS, TERMS_FROM, Floats
+from ._series import LAST_STEP, MAX_STEPS, SERIES_FROM, TERMS, TERMS_FROM, Floats
 
 LANES = 64
 TWO_PI = 2.0 * math.pi
@@ -25,7 +25,7 @@ jit = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
 def _rectangle(table: tuple[tuple[float, ...], ...]) -> Floats:
-    """The rows of a table one below the other, filled up with zeros; a last column holds their lengths."""
+    """The rows of a table as an array, padded with zeros; the last column holds their lengths."""
     array = np.zeros((len(table), max(map(len, table)) + 1))
     for i, row in enumerate(table):
         array[i, : len(row)] = row
@@ -42,7 +42,7 @@ LOG_H = _rectangle(coefficients.LOG_H)
 @jit
 def _terms(s: float) -> int:
     terms = TERMS[0]
-    for i in range(1, len(TERMS)):  # without a branch that depends on s
+    for i in range(1, len(TERMS)):  # no branch depends on s
         terms = TERMS[i] if s >= TERMS_FROM[i] else terms
     return terms
 

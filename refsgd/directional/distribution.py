@@ -1,4 +1,4 @@
-"""The von Mises-Fisher distribution as a value: density, fit, samples, divergence, caps."""
+"""The von Mises-Fisher distribution as an object: density, fit, samples, divergence, caps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,27 +14,28 @@ from numpy.typing import ArrayLike, NDArray
 from .._errors import message
 from .._validation import choice, float_array, integer, real_number
 from . import estimators, vmf
-from .bessel import Floats, checked, ratio
-from .rows import CHUNK, check_unit, checked_rows, squares
+from ._arguments import checked
+from ._series import Floats
+from .concentration import ratio
+from .directions import CHUNK, Directions
 from .stats import DirectionStats, Estimator
 
-UNIT_TOLERANCE = 1e-5  # of a length: scipy's, and enough for rows that were normalised in float32
+UNIT_TOLERANCE = 1e-5  # for lengths; the value of SciPy, wide enough for rows normalised in float32
 
 
 @dataclass(frozen=True, eq=False)
 class VonMisesFisher:
     """The law on the unit sphere with density ``f(u) = C_d(kappa) exp(kappa mu @ u)``.
 
-    Two are equal, and have one hash, if their `mu` and `kappa` are equal to the last bit. What does not
-    depend on `mu` is in :mod:`refsgd.vmf` too, vectorised over kappa and the dimension.
+    Two distributions are equal, and have the same hash, if their `mu` and `kappa` are equal bit for bit.
 
     Parameters
     ----------
     mu : (d,) array_like
-        Mean direction, a unit vector, d >= 2. Kept in float64, read-only, normalised where it is off by more
-        than rounding.
+        Mean direction, a unit vector, d >= 2. It is kept in float64, read-only, and normalised if its length
+        is off by more than rounding.
     kappa : float
-        Concentration, in [0, inf]: 0 is the uniform law, inf all mass at `mu`.
+        Concentration, in [0, inf]: 0 is the uniform law, inf has all mass at `mu`.
 
     Raises
     ------
@@ -42,6 +43,12 @@ class VonMisesFisher:
         If `mu` or `kappa` is not real.
     ValueError
         If `mu` is not a unit vector of at least two finite entries, or `kappa` is negative or NaN.
+
+    See Also
+    --------
+    refsgd.vmf : what does not depend on `mu`, vectorised over kappa and the dimension.
+    refsgd.DirectionStats : estimates, intervals and tests from streamed directions.
+    refsgd.VonMisesFisherMixture : several such distributions, fitted to one sample.
 
     Examples
     --------
@@ -68,7 +75,7 @@ class VonMisesFisher:
         length = float(np.linalg.norm(mu))
         if not abs(length - 1.0) <= UNIT_TOLERANCE:
             raise ValueError(message("mu", "be a unit vector", f"length {length:.6g}", "divide it by that"))
-        if abs(length - 1.0) > 1e-14:  # else it is as good as it gets, and building it anew changes no bit
+        if abs(length - 1.0) > 1e-14:  # otherwise it is as accurate as it can be, and stays as it is
             mu /= length
         mu.flags.writeable = False
         kappa = real_number("kappa", self.kappa)
@@ -92,7 +99,7 @@ class VonMisesFisher:
 
     @cached_property
     def _log_mode(self) -> float:
-        """The log density at mu, which takes longer than the rest of `logpdf` does on a few rows."""
+        """The log density at mu, which costs more than the rest of `logpdf` on a few rows."""
         return float(vmf.log_parts(self.kappa, self.dim)[2])
 
     @classmethod
@@ -106,29 +113,29 @@ class VonMisesFisher:
         mu: ArrayLike | None = None,
         kappa: float | None = None,
     ) -> VonMisesFisher:
-        """The distribution that rows were drawn from, as far as they tell.
+        """Fit a distribution to directions.
 
         Parameters
         ----------
         rows : (n, d) array_like of float32 or float64, or scipy.sparse matrix or array
-            One direction a row. Sparse rows are not made dense.
+            One direction per row. Sparse rows are not made dense.
         weights : (n,) array_like of float32 or float64, optional
             Positive weights of the rows; 1 by default.
         normalize : bool
-            Take rows of any length but zero. By default rows must be unit vectors, to 1e-5.
+            Accept rows of any length but zero. By default, rows must be unit vectors, to 1e-5.
         estimator : {"mle", "banerjee", "unbiased", "marginal"}
-            Of the concentration, see :mod:`refsgd.directional.estimators`. With fewer rows than dimensions
-            the first two mostly measure the number of rows; the last two do not.
+            Estimator of the concentration, see :mod:`refsgd.directional.estimators`. With fewer rows than
+            dimensions, the first two mostly measure the number of rows; the last two do not.
         mu : (d,) array_like, optional
-            Mean direction where it is known. The concentration then follows from the mean of ``mu @ u``, by
-            "mle" or "banerjee", and is 0 where that is negative.
+            Mean direction, if known. The concentration then follows from the mean of ``mu @ u``, by "mle" or
+            "banerjee", and is 0 if that mean is negative.
         kappa : float, optional
-            Concentration where it is known, in [0, inf].
+            Concentration, if known, in [0, inf].
 
         Returns
         -------
         VonMisesFisher
-            Its kappa is inf where all rows are equal.
+            Its kappa is inf if all rows are equal.
 
         Raises
         ------
@@ -136,9 +143,13 @@ class VonMisesFisher:
             If a dtype is neither float32 nor float64.
         ValueError
             If a shape does not fit; a row is not finite, zero, or under ``normalize=False`` not a unit
-            vector; a weight is not positive; there are fewer than 2 rows to tell a concentration from; rows
-            cancel, so that no mean direction is left; both `mu` and `kappa` are given; or `estimator` needs
-            an unknown `mu`.
+            vector; a weight is not positive; there are fewer than 2 rows to estimate a concentration from;
+            rows cancel, so that they have no mean direction; both `mu` and `kappa` are given; or `estimator`
+            needs an unknown `mu`.
+
+        See Also
+        --------
+        refsgd.DirectionStats : for directions that come in pieces.
 
         Examples
         --------
@@ -146,14 +157,14 @@ class VonMisesFisher:
         >>> round(VonMisesFisher.fit(gradients, normalize=True, estimator="unbiased").kappa)
         99
         """
-        choice("estimator", estimator, ("mle", "banerjee", "unbiased", "marginal"))
+        choice("estimator", estimator, get_args(Estimator))
         if mu is not None and kappa is not None:
             raise ValueError(message("kappa", "be None where mu is given", kappa, "leave one of them to fit"))
-        rows = checked_rows("rows", rows, "d")
+        given = Directions.of(rows, "d")
         if not normalize:
-            check_unit("rows", squares(rows), UNIT_TOLERANCE, "drop zero rows and pass normalize=True")
-        stats = DirectionStats(rows.shape[1], n_blocks=1)
-        stats.update(rows, weights)
+            given.check_unit(UNIT_TOLERANCE, "drop zero rows and pass normalize=True")
+        stats = DirectionStats(given.vectors.shape[1], n_folds=1)
+        stats.update(given.vectors, weights)
         if mu is not None:
             known = cls(float_array("mu", _real(mu), (stats.dim,)), 0.0).mu
             return cls(known, _along(known, stats, estimator))
@@ -169,8 +180,8 @@ class VonMisesFisher:
     def logpdf(self, x: ArrayLike) -> Any:
         """Log density with respect to the area of the sphere, in nats.
 
-        ``log f(mu) - kappa |x - mu|**2/2``: near mu, where ``kappa mu @ x`` and ``log C_d`` cancel, it keeps
-        its digits at any concentration, and a length of x that is off 1 by rounding does not matter.
+        It is computed as ``log f(mu) - kappa |x - mu|**2/2``. Near mu, where ``kappa mu @ x`` and ``log C_d``
+        cancel, this keeps its digits at any concentration, and rounding in the length of x does not matter.
 
         Parameters
         ----------
@@ -187,7 +198,12 @@ class VonMisesFisher:
         TypeError
             If `x` is not real.
         ValueError
-            If the last axis is not of length d, or a vector is not of length 1.
+            If the last axis does not have length d, or a vector does not have length 1.
+
+        See Also
+        --------
+        pdf : the density itself.
+        refsgd.vmf.log_normalizer : the part that does not depend on x.
 
         Examples
         --------
@@ -198,7 +214,7 @@ class VonMisesFisher:
         if x.ndim == 0 or x.shape[-1] != self.dim:
             raise ValueError(message("x", f"have shape (..., {self.dim})", x.shape, "pass one point a row"))
         rows = float_array("x", x.reshape(-1, self.dim), ("n", self.dim), finite=False)
-        check_unit("x", squares(rows), UNIT_TOLERANCE, "divide each row by its length")
+        Directions(rows).check_unit(UNIT_TOLERANCE, "divide each row by its length", "x")
         gap = np.empty(len(rows))
         for part in _chunks(len(rows), self.dim):
             off = rows[part] - self.mu
@@ -210,9 +226,22 @@ class VonMisesFisher:
         return values.reshape(x.shape[:-1])[()]
 
     def pdf(self, x: ArrayLike) -> Any:
-        """Density with respect to the area of the sphere, ``exp(logpdf(x))``, which see.
+        """Density with respect to the area of the sphere, ``exp(logpdf(x))``.
 
-        In many dimensions it leaves the range of float64 where `logpdf` does not.
+        In many dimensions it leaves the range of float64, and `logpdf` does not.
+
+        Parameters
+        ----------
+        x : (..., d) array_like
+            Unit vectors, to 1e-5.
+
+        Returns
+        -------
+        (...) ndarray of float64, or a float for one vector
+
+        See Also
+        --------
+        logpdf : what it raises, and the density at ``kappa = inf``.
 
         Examples
         --------
@@ -223,28 +252,32 @@ class VonMisesFisher:
             return np.exp(self.logpdf(x))
 
     def rvs(self, size: int | tuple[int, ...] = 1, random_state: Any = None) -> Floats:
-        """Random directions, in time and memory that are linear in their number and in d.
+        """Draw random directions, in time and memory linear in their number and in d.
 
-        Heights along mu by Wood's rejection (1994), in terms of ``1 - mu @ u`` so that they hold at any
-        concentration; a normal vector of d - 1 entries across; and the Householder reflection that takes the
-        first axis to mu.
+        Wood's rejection (1994) draws heights along mu, in terms of ``1 - mu @ u`` so that they are accurate
+        at any concentration. A normal vector of d - 1 entries gives the direction across, and a Householder
+        reflection takes the first axis to mu.
 
         Parameters
         ----------
         size : int or tuple of int
-            Number of directions, or the shape that they fill.
+            Number of directions, or the shape of an array of directions.
         random_state : None, int or numpy.random.Generator
             Seed or source of random numbers.
 
         Returns
         -------
         (..., d) ndarray of float64
-            Rows of length 1 to rounding. As in SciPy, one direction by default is of shape (1, d).
+            Unit vectors up to rounding. As in SciPy, the default gives one direction of shape (1, d).
 
         Raises
         ------
         TypeError, ValueError
-            If `size` is not made of integers of 0 or more.
+            If `size` does not consist of integers of 0 or more.
+
+        See Also
+        --------
+        fit : the way back.
 
         Examples
         --------
@@ -272,18 +305,46 @@ class VonMisesFisher:
         return rows.reshape(*shape, self.dim)
 
     def mean(self) -> Floats:
-        """Mean of the distribution, ``A_d(kappa) mu``, of shape (d,)."""
-        return ratio(self.kappa, self.dim) * self.mu
+        """Mean of the distribution, ``A_d(kappa) mu``.
+
+        Returns
+        -------
+        (d,) ndarray of float64
+
+        See Also
+        --------
+        refsgd.vmf.mean_resultant_length : its length.
+
+        Examples
+        --------
+        >>> VonMisesFisher([0, 0, 1], 2.0).mean().round(3)
+        array([0.   , 0.   , 0.537])
+        """
+        return float(ratio(self.kappa, self.dim)) * self.mu
 
     def entropy(self) -> float:
-        """Differential entropy in nats, -inf at kappa = inf; see :func:`refsgd.vmf.entropy`."""
+        """Differential entropy in nats, -inf at kappa = inf.
+
+        Returns
+        -------
+        float
+
+        See Also
+        --------
+        refsgd.vmf.entropy : the same, vectorised over kappa and the dimension.
+
+        Examples
+        --------
+        >>> round(VonMisesFisher([0, 0, 1], 0.0).entropy(), 3)  # log(4 pi)
+        2.531
+        """
         return float(vmf.entropy(self.kappa, self.dim))
 
     def kl_divergence(self, other: VonMisesFisher) -> float:
         """Kullback-Leibler divergence KL(self || other) in nats.
 
-        With k and c for the two concentrations it is ``c A(k) |mu - mu'|**2/2 + int_k^c (c - t) A'(t) dt``.
-        All terms are positive, so that it is as accurate between near distributions as between far ones.
+        With the concentrations k and c, it is ``c A(k) |mu - mu'|**2/2 + int_k^c (c - t) A'(t) dt``. All
+        terms are positive, so it is as accurate between near distributions as between distant ones.
 
         Parameters
         ----------
@@ -293,14 +354,18 @@ class VonMisesFisher:
         Returns
         -------
         float
-            inf where one of the two is a point mass, unless they are equal.
+            inf if one of the two is a point mass, unless they are equal.
 
         Raises
         ------
         TypeError
             If `other` is not a VonMisesFisher.
         ValueError
-            If it is of another dimension.
+            If it has another dimension.
+
+        See Also
+        --------
+        refsgd.vmf.kl_to_uniform : the divergence to the uniform law.
 
         Examples
         --------
@@ -321,12 +386,12 @@ class VonMisesFisher:
         return turned + vmf.spread_divergence(self.kappa, other.kappa, self.dim)
 
     def interval(self, confidence: ArrayLike) -> Any:
-        """Half-angle of the cap about mu that a random direction falls into with a given probability.
+        """Half-angle of the cap about mu that contains a random direction with a given probability.
 
-        What an interval about the mean is on a line is a cap on the sphere, so there is one number where
+        A cap on the sphere corresponds to an interval about the mean on a line, so there is one number where
         SciPy's laws on the line have two: ``arccos(mu @ u) <= interval(confidence)`` has probability
-        `confidence`. Integrated numerically on a scale on which the law has about the same width for all
-        kappa: accurate to 1e-13, in very many dimensions to ``1e-16 sqrt(d)``.
+        `confidence`. It integrates numerically, on a scale on which the law has about the same width for all
+        kappa, and is accurate to 1e-13, or to ``1e-16 sqrt(d)`` in very many dimensions.
 
         Parameters
         ----------
@@ -343,6 +408,10 @@ class VonMisesFisher:
         ValueError
             If a confidence is outside [0, 1].
 
+        See Also
+        --------
+        refsgd.DirectionStats.interval : an interval of kappa, from data.
+
         Examples
         --------
         >>> VonMisesFisher([1, 0, 0], 10.0).interval([0.5, 0.95]).round(4)
@@ -358,13 +427,13 @@ class VonMisesFisher:
 
 
 def _real(value: Any) -> NDArray[Any]:
-    """An array, made of float64 if it is of integers: axes are written as such."""
+    """An array; integers become float64, because users write axes as integers."""
     array = np.asarray(value)
     return array.astype(np.float64) if array.dtype.kind in "iu" else array
 
 
 def _chunks(n: int, dim: int) -> Iterator[slice]:
-    """Slices of n rows that stay in cache."""
+    """Slices of n rows, each small enough to stay in cache."""
     step = max(1, CHUNK // dim)
     return (slice(i, i + step) for i in range(0, n, step))
 

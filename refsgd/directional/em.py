@@ -1,13 +1,13 @@
-r"""EM for mixtures of von Mises-Fisher distributions [1]_, on unit rows that are dense or CSR.
+r"""EM for mixtures of von Mises-Fisher distributions [1]_, on unit vectors that are dense or CSR.
 
-In terms of the gaps ``1 - mu_j @ u``: the log density of a component is that at its mode minus
-``kappa_j (1 - mu_j @ u)``, and the mean gap of its own rows is ``1 - r``. Where a component is tight both are
-sums of small positive terms, while ``kappa mu @ u`` and ``log H``, the two sides of the equation as printed,
-are large and cancel. The matrix product that gives the concentrations is the one that the next
-responsibilities are made of, so there are two of them an iteration. As a departure from [1]_, whose
-concentrations are approximate, each M-step is exact, so the likelihood never falls.
+It works with the gaps ``1 - mu_j @ u``: the log density of a component is its value at the mode minus
+``kappa_j (1 - mu_j @ u)``, and the mean gap of the component's own directions is ``1 - r``. If a component is
+tight, both are sums of small positive terms, whereas ``kappa mu @ u`` and ``log H``, the two sides of the
+equation as printed, are large and cancel. The matrix product that gives the concentrations also gives the
+next responsibilities, so an iteration needs two products. Unlike in [1]_, where concentrations are
+approximate, each M-step is exact, so the likelihood never falls.
 
-Arrays are (components, rows): sums over components then run along the rows, which are many.
+Arrays have shape (components, directions), so that sums over components run along the longer axis.
 
 References
 ----------
@@ -21,19 +21,18 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from . import vmf
-from .bessel import Floats
-from .rows import CHUNK
+from ._series import Floats
+from .directions import CHUNK, is_sparse
 
-# A component whose rows are closer than this has no likeliest concentration: the likelihood grows without
-# bound. It is held at the concentration of this 1 - r, which keeps likelihoods finite. Cosines of sparse rows
-# still give the first digits of it.
+# If 1 - r of a component is below this, its likelihood grows with kappa without bound. Its concentration is
+# then held at the value for this 1 - r, which keeps likelihoods finite and is large enough for the cosines of
+# sparse directions to resolve.
 RESOLUTION = 1e-13
-NEAR = 1e-6  # gaps below it are summed from differences: a cosine would give them to fewer than ten digits
-ROUNDING = 1e-14  # of the cosine of two equal sparse rows, whose differences would have to be made dense
-NEGLIGIBLE = 1e-100  # of a row; a component of less weight changes the likelihood by less than rounding
+NEAR = 1e-6  # smaller gaps are summed from differences: a cosine would give them fewer than ten digits
+ROUNDING = 1e-14  # error of the cosine of equal sparse directions; differences would have to be made dense
+NEGLIGIBLE = 1e-100  # in directions; less weight changes the likelihood by less than rounding
 
 
 class Components(NamedTuple):
@@ -45,43 +44,43 @@ class Components(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Where EM stands after so many iterations."""
+    """The state of EM after some iterations."""
 
     components: Components
-    gap: Floats  # (k, n), of rows to means
-    bound: float  # mean over rows of the objective that EM climbs
+    gap: Floats  # (k, n), between means and directions
+    bound: float  # mean over directions of the objective that EM increases
 
 
-def steps(rows: Any, means: Floats, *, is_shared: bool, is_hard: bool) -> Iterator[Step]:
-    """EM from given means, without end: first the start, then what each iteration comes to.
+def steps(directions: Any, means: Floats, *, is_shared: bool, is_hard: bool) -> Iterator[Step]:
+    """Run EM from given means without end: yield the start, then the result of each iteration.
 
     Parameters
     ----------
-    rows : (n, d) ndarray of float64 or CSR matrix or array
+    directions : (n, d) ndarray of float64 or CSR matrix or array
         Unit vectors.
     means : (k, d) ndarray of float64
-        Unit vectors, too.
+        Unit vectors.
     is_shared : bool
         One concentration for all components.
     is_hard : bool
-        Each row belongs wholly to its most probable component. What is climbed is then the mean of
-        ``max_j log(w_j f_j(u))``, and else that of ``log sum_j w_j f_j(u)``.
+        Each direction belongs wholly to its most probable component. EM then increases the mean of
+        ``max_j log(w_j f_j(u))``, otherwise that of ``log sum_j w_j f_j(u)``.
     """
-    components, gap = start(rows, means)
+    components, gap = start(directions, means)
     while True:
         joint = log_joint(gap, components)
         bound, shares = hard(joint) if is_hard else soft(joint)
         yield Step(components, gap, float(bound.mean()))
-        components, gap = maximized(rows, shares, components, is_shared)
+        components, gap = maximized(directions, shares, components, is_shared)
 
 
-def start(rows: Any, means: Floats) -> tuple[Components, Floats]:
-    """Components about the given means, of equal weight and concentration, and the gaps (k, n) to them.
+def start(directions: Any, means: Floats) -> tuple[Components, Floats]:
+    """Components about the given means, with equal weights and concentrations, and the gaps (k, n) to them.
 
-    The concentration is that of rows about their nearest means. It is no less than uniform rows would show,
-    as at 0 all components would be one for ever.
+    The concentration is that of directions about their nearest means, but at least what uniform directions
+    would show, because at 0 all components would stay the same for ever.
     """
-    gap = gaps(rows, means)
+    gap = gaps(directions, means)
     k, n = gap.shape
     complement = np.clip(gap.min(axis=0).mean(), RESOLUTION, 1.0 - n**-0.5 if n > 1 else 1.0)
     kappa = vmf.concentration(1.0 - complement, means.shape[1], complement)
@@ -89,7 +88,7 @@ def start(rows: Any, means: Floats) -> tuple[Components, Floats]:
 
 
 def soft(joint: Floats) -> tuple[Floats, Floats]:
-    """The E-step: log-likelihood of each row (n,), and the shares of components in it (k, n), in `joint`."""
+    """The E-step: log-likelihood of each direction (n,), and its shares in components (k, n), in `joint`."""
     top = joint.max(axis=0)
     joint -= top
     shares = np.exp(joint, out=joint)
@@ -99,7 +98,7 @@ def soft(joint: Floats) -> tuple[Floats, Floats]:
 
 
 def hard(joint: Floats) -> tuple[Floats, Floats]:
-    """The same where each row is wholly of its most probable component, and that one's density counts."""
+    """The E-step if each direction belongs wholly to its most probable component, whose density counts."""
     at = joint.argmax(axis=0), np.arange(joint.shape[1])
     top = joint[at]
     joint[...] = 0.0
@@ -107,21 +106,23 @@ def hard(joint: Floats) -> tuple[Floats, Floats]:
     return top, joint
 
 
-def maximized(rows: Any, shares: Floats, last: Components, is_shared: bool) -> tuple[Components, Floats]:
-    """The M-step: the likeliest components for given shares (k, n) of rows, and the gaps to them.
+def maximized(
+    directions: Any, shares: Floats, last: Components, is_shared: bool
+) -> tuple[Components, Floats]:
+    """The M-step: the likeliest components for given shares (k, n) of directions, and the gaps to them.
 
-    ``mu = S/|S|`` of the weighted sum S, ``A(kappa) = r = |S|/N`` and ``1 - r = sum w (1 - mu @ u)/N``. As
-    the likelihood is concave in kappa, where ``1 - r`` is below the resolution the bound itself is likeliest.
-    A component without rows gets weight 0 and stays where it was.
+    ``mu = S/|S|`` with the weighted sum S, ``A(kappa) = r = |S|/N`` and ``1 - r = sum w (1 - mu @ u)/N``. The
+    likelihood is concave in kappa, so the bound itself is likeliest if ``1 - r`` is below the resolution. A
+    component without directions gets weight 0 and keeps its mean.
     """
     n = shares.sum(axis=1)
     is_alive = n > NEGLIGIBLE
-    means = shares @ rows
+    means = shares @ directions
     length = np.sqrt(np.einsum("ij,ij->i", means, means))
-    has_moved = is_alive & (length > 0.0)  # rows that cancel have no mean direction: any is as likely
+    has_moved = is_alive & (length > 0.0)  # directions that cancel have no mean: any is as likely
     means /= np.where(has_moved, length, 1.0)[:, None]
     means[~has_moved] = last.means[~has_moved]
-    gap = gaps(rows, means)
+    gap = gaps(directions, means)
     spread = np.einsum("ij,ij->i", shares, gap)
     n_alive, length_alive, spread_alive = n[is_alive], length[is_alive], spread[is_alive]
     if is_shared:
@@ -137,33 +138,31 @@ def maximized(rows: Any, shares: Floats, last: Components, is_shared: bool) -> t
 
 
 def largest_kappa(dim: int) -> float:
-    """The concentration of ``1 - r = RESOLUTION``, which stands for inf in densities."""
+    """The concentration for ``1 - r = RESOLUTION``, which replaces inf in densities."""
     return float(vmf.concentration(1.0 - RESOLUTION, dim, RESOLUTION))
 
 
-def gaps(rows: Any, means: Floats) -> Floats:
+def gaps(directions: Any, means: Floats) -> Floats:
     """``1 - mu_j @ u_i = |u_i - mu_j|**2/2`` of unit vectors, (k, n).
 
-    Small ones are taken from the differences. Not so of sparse rows, which would have to be made dense: their
-    gaps are right to about 1e-16, not relatively, and those that rounding leaves of equal rows are 0.
+    Small gaps are computed from differences, but not for sparse directions, which would have to be made
+    dense: their gaps have an absolute error of about 1e-16, and those that only rounding keeps from 0 become
+    0.
     """
-    if sparse.issparse(rows):
-        return _sparse_gaps(rows, means)
-    gap = means @ rows.T
+    gap: Floats
+    if is_sparse(directions):
+        gap = np.subtract(1.0, (directions @ means.T).T, order="C")
+        gap[gap < ROUNDING] = 0.0
+        return gap
+    gap = means @ directions.T
     np.subtract(1.0, gap, out=gap)
     if gap.min() < NEAR:
         j, i = np.nonzero(gap < NEAR)
-        step = max(1, CHUNK // rows.shape[1])
+        step = max(1, CHUNK // directions.shape[1])
         for at in range(0, i.size, step):
             pairs = j[at : at + step], i[at : at + step]
-            off = rows[pairs[1]] - means[pairs[0]]
+            off = directions[pairs[1]] - means[pairs[0]]
             gap[pairs] = 0.5 * np.einsum("ij,ij->i", off, off)
-    return gap
-
-
-def _sparse_gaps(rows: Any, means: Floats) -> Floats:
-    gap = np.subtract(1.0, (rows @ means.T).T, order="C")
-    gap[gap < ROUNDING] = 0.0
     return gap
 
 

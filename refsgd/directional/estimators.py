@@ -1,13 +1,13 @@
-"""What a sample of directions says about the concentration, as functions on numbers.
+"""What a sample of directions says about the concentration, as functions of numbers.
 
-`r` is the mean resultant length, ``one_minus_r`` its complement (all the information near r = 1), `dim` the
-dimension d, and `n` the number of directions, or for weighted ones its effective value ``sum(w)**2 /
-sum(w**2)``, with which every formula below holds as it stands unless it says otherwise. Blocks are disjoint
-parts of the sample: their sums carry what an interval or a test needs when the directions are not isotropic
-about their mean, as gradients are not.
+`r` is the mean resultant length, ``one_minus_r`` its complement (which carries all the information near r =
+1), `dim` the dimension d, and `n` the number of directions. For weighted directions `n` is the effective
+number ``sum(w)**2 / sum(w**2)``; every formula below then holds unless it says otherwise. Folds are disjoint
+parts of the sample. Their sums provide what an interval or a test needs if the directions are not isotropic
+about their mean, and gradients are not.
 
-All raise TypeError where an argument is not real, and ValueError where r, ``one_minus_r`` or `dim` is out of
-its range, r and ``one_minus_r`` are not of one sample, or `n` is not finite. A NaN for r gives NaN.
+All functions raise TypeError if an argument is not real, and ValueError if r, ``one_minus_r`` or `dim` is out
+of range, r and ``one_minus_r`` do not add up to 1, or `n` is not finite. A NaN for r gives NaN.
 
 References
 ----------
@@ -31,16 +31,9 @@ from scipy import special
 
 from .._errors import message
 from .._validation import float_array, real_number
-from .bessel import (
-    Floats,
-    broadcast,
-    concentration,
-    dimension,
-    ratio,
-    ratio_complement,
-    triple,
-    with_complement,
-)
+from ._arguments import broadcast, dimension, with_complement
+from ._series import Floats
+from .concentration import concentration, ratio, ratio_complement, triple
 
 mle = concentration
 
@@ -48,7 +41,18 @@ mle = concentration
 def banerjee(r: ArrayLike, dim: ArrayLike, one_minus_r: ArrayLike | None = None) -> Any:
     """``r (d - r**2) / (1 - r**2)``, the closed form of [1]_, eq. (4.4), for the concentration.
 
-    Arguments broadcast and are those of :func:`~refsgd.directional.bessel.concentration`; r = 1 gives inf.
+    Parameters
+    ----------
+    r, dim, one_minus_r : array_like of float
+        As for :func:`refsgd.vmf.concentration`; they broadcast. r = 1 gives inf.
+
+    Returns
+    -------
+    ndarray of float64, or a float where all arguments are scalars
+
+    See Also
+    --------
+    refsgd.vmf.concentration : the maximum-likelihood estimate, to which this is an approximation.
 
     Examples
     --------
@@ -67,10 +71,27 @@ def mean_pairwise_cosine(r: float, n: float, one_minus_r: float | None = None) -
     ``U = (n r**2 - 1)/(n - 1)`` estimates ``|E u|**2``, which is ``A(kappa)**2``, without bias under any
     law of independent directions. It may be negative.
 
+    Parameters
+    ----------
+    r : float
+        Mean resultant length, in [0, 1].
+    n : float
+        Number of directions, more than 1, or its effective value.
+    one_minus_r : float, optional
+        ``1 - r``; pass it where you know it better than by subtraction.
+
+    Returns
+    -------
+    u, one_minus_u : float
+
     Raises
     ------
     ValueError
         If ``n <= 1``: one direction has no pairs.
+
+    See Also
+    --------
+    unbiased : the concentration that belongs to U.
 
     Examples
     --------
@@ -82,9 +103,30 @@ def mean_pairwise_cosine(r: float, n: float, one_minus_r: float | None = None) -
 
 
 def unbiased(r: float, dim: float, n: float, one_minus_r: float | None = None) -> float:
-    """Concentration whose ``A(kappa)**2`` is the mean pairwise cosine U, or 0 where U is negative.
+    """Concentration whose ``A(kappa)**2`` is the mean pairwise cosine U, or 0 if U is negative.
 
-    Not inflated when n is below d, as the maximum-likelihood estimate is: uniform directions give about 0.
+    Unlike the maximum-likelihood estimate, it is not inflated if n is below d: uniform directions give about
+    0.
+
+    Parameters
+    ----------
+    r : float
+        Mean resultant length, in [0, 1].
+    dim : float
+        Dimension of the space, real and at least 2.
+    n : float
+        Number of directions, more than 1, or its effective value.
+    one_minus_r : float, optional
+        ``1 - r``; pass it where you know it better than by subtraction.
+
+    Returns
+    -------
+    float
+
+    See Also
+    --------
+    marginal : another estimate for few directions.
+    jackknife_interval, score_interval : intervals about this estimate.
 
     Examples
     --------
@@ -98,10 +140,29 @@ def unbiased(r: float, dim: float, n: float, one_minus_r: float | None = None) -
 
 
 def marginal(r: float, dim: float, n: float, one_minus_r: float | None = None) -> float:
-    """Concentration that makes the resultant length most likely, mean direction unknown.
+    """Concentration that makes the resultant length most likely if the mean direction is unknown.
 
-    The root of ``A(kappa) = r A(n r kappa)`` [2]_, and 0 if ``n r**2 <= 1``. For weighted directions, which
-    have no such likelihood, it is the same equation at the effective number.
+    It is the root of ``A(kappa) = r A(n r kappa)`` [2]_, and 0 if ``n r**2 <= 1``. Weighted directions have
+    no such likelihood; for them it solves the same equation at the effective number.
+
+    Parameters
+    ----------
+    r : float
+        Mean resultant length, in [0, 1].
+    dim : float
+        Dimension of the space, real and at least 2.
+    n : float
+        Number of directions, more than 1, or its effective value.
+    one_minus_r : float, optional
+        ``1 - r``; pass it where you know it better than by subtraction.
+
+    Returns
+    -------
+    float
+
+    See Also
+    --------
+    unbiased : another estimate for few directions.
 
     Examples
     --------
@@ -116,7 +177,7 @@ def marginal(r: float, dim: float, n: float, one_minus_r: float | None = None) -
     if np.isnan(r + b):
         return np.nan
 
-    def excess(kappa: float) -> float:
+    def excess(kappa: float) -> Any:
         if r < 0.5:
             return r * ratio(n * r * kappa, dim) - ratio(kappa, dim)
         return ratio_complement(kappa, dim) - (b + r * ratio_complement(n * r * kappa, dim))
@@ -128,17 +189,38 @@ def marginal(r: float, dim: float, n: float, one_minus_r: float | None = None) -
 def score_interval(
     r: float, dim: float, n: float, level: float = 0.95, one_minus_r: float | None = None
 ) -> tuple[float, float]:
-    """Interval of all kappa under which U is within z standard deviations of ``A(kappa)**2``.
+    """Interval of all kappa for which U is within z standard deviations of ``A(kappa)**2``.
 
     The variance is that of a von Mises-Fisher sample,
-    ``4 A^2 A'/n + 2 (A'^2 + (d-1)(A/kappa)^2)/(n (n-1))``, so it holds for directions that are isotropic
-    about their mean, and for those in any dimension and from n = 2 on. The ends may be 0 and, where all
-    directions are equal, inf.
+    ``4 A^2 A'/n + 2 (A'^2 + (d-1)(A/kappa)^2)/(n (n-1))``. So the interval holds for directions that are
+    isotropic about their mean, in any dimension and from n = 2 on.
+
+    Parameters
+    ----------
+    r : float
+        Mean resultant length, in [0, 1].
+    dim : float
+        Dimension of the space, real and at least 2.
+    n : float
+        Number of directions, more than 1, or its effective value.
+    level : float
+        Intended coverage, between 0 and 1.
+    one_minus_r : float, optional
+        ``1 - r``; pass it where you know it better than by subtraction.
+
+    Returns
+    -------
+    low, high : float
+        An end may be 0; both are inf if all directions are equal.
 
     Raises
     ------
     ValueError
         If ``n <= 1``, or `level` is not between 0 and 1.
+
+    See Also
+    --------
+    jackknife_interval : for directions of any law.
 
     Examples
     --------
@@ -168,50 +250,61 @@ def score_interval(
 
 
 def jackknife_interval(
-    gram: Floats, weight: Floats, weight2: Floats, spread: Floats, dim: float, level: float = 0.95
+    gram: Floats, weight: Floats, weight2: Floats, sq_distance: Floats, dim: float, level: float = 0.95
 ) -> tuple[float, float]:
-    """Interval of kappa by leaving out one block at a time, for directions of any law.
+    """Interval of kappa by leaving out one fold at a time, for directions of any law.
 
-    Student's interval about U with the variance of the delete-m jackknife [4]_, as blocks may differ in
-    weight. It is taken on the scale ``z = arctanh(sqrt((U + floor)/(1 + floor)))``, in which errors are about
-    as large on either side: Fisher's z of the mean resultant length (near 1, half the logarithm of kappa),
-    kept smooth through U = 0 by a floor of two standard errors of U.
+    This is Student's interval about U with the variance of the delete-m jackknife [4]_, because folds may
+    differ in weight. It is computed on the scale ``z = arctanh(sqrt((U + floor)/(1 + floor)))``, on which
+    errors are about equally large on both sides. That is Fisher's z of the mean resultant length (near 1,
+    half the logarithm of kappa), kept smooth through U = 0 by a floor of two standard errors of U.
 
     Parameters
     ----------
     gram : (k, k) ndarray
-        Inner products of the block sums ``S_b = sum w (u - c)`` about one reference direction c.
-    weight, weight2, spread : (k,) ndarray
-        ``sum w``, ``sum w**2`` and ``sum w |u - c|**2`` of every block. Blocks of no weight are left aside.
+        Inner products of the folds' sums ``S = sum w (u - c)`` about one reference direction c.
+    weight, weight2, sq_distance : (k,) ndarray
+        ``sum w``, ``sum w**2`` and ``sum w |u - c|**2`` of each fold. Folds without weight are ignored.
     dim : float
         Dimension of the space.
     level : float
-        Coverage aimed at.
+        Intended coverage.
 
     Returns
     -------
     low, high : float
-        The lower end is 0 where U may be; the upper is inf where one block alone keeps U from being 1.
+        The lower end is 0 if U may be 0; the upper is inf if a single fold keeps U from being 1.
 
     Raises
     ------
     ValueError
-        If fewer than 3 blocks hold weight, shapes do not fit, an entry is not finite, or `level` is not
+        If fewer than 3 folds have weight, shapes do not fit, an entry is not finite, or `level` is not
         between 0 and 1.
+
+    See Also
+    --------
+    score_interval : shorter, for directions that are isotropic about their mean.
+
+    Examples
+    --------
+    >>> gram = np.diag([1.0, 2.0, 3.0]) + 8.0
+    >>> low, high = jackknife_interval(gram, *np.full((3, 3), 4.0), dim=3)
+    >>> round(low, 2), round(high, 2)
+    (2.7, 4.24)
     """
     dim, gram = _checked_dim(dim), _checked_gram(gram)
-    weight, weight2, spread = (
+    weight, weight2, sq_distance = (
         float_array(name, value, (len(gram),))
-        for name, value in (("weight", weight), ("weight2", weight2), ("spread", spread))
+        for name, value in (("weight", weight), ("weight2", weight2), ("sq_distance", sq_distance))
     )
     held = weight > 0.0
     k = int(np.count_nonzero(held))
     if k < 3:
-        raise ValueError(
-            message("the jackknife", "have at least 3 blocks with rows", k, "collect more directions")
-        )
+        must = "have at least 3 folds with directions"
+        raise ValueError(message("the jackknife", must, k, "collect more directions"))
     level = _checked_level(level)
-    gram, weight, weight2, spread = gram[np.ix_(held, held)], weight[held], weight2[held], spread[held]
+    gram = gram[np.ix_(held, held)]
+    weight, weight2, sq_distance = weight[held], weight2[held], sq_distance[held]
 
     def one_minus_u(w: Any, w2: Any, q: Any, resultant2: Any) -> Any:
         return np.maximum(w * q - resultant2, 0.0) / (w**2 - w2)
@@ -222,11 +315,11 @@ def jackknife_interval(
         centre = k * t - ((1.0 - 1.0 / h) * t_left).sum()
         return np.sqrt(((pseudo - centre) ** 2 / (h - 1.0)).mean())
 
-    whole = one_minus_u(weight.sum(), weight2.sum(), spread.sum(), gram.sum())
+    whole = one_minus_u(weight.sum(), weight2.sum(), sq_distance.sum(), gram.sum())
     left = one_minus_u(
         weight.sum() - weight,
         weight2.sum() - weight2,
-        spread.sum() - spread,
+        sq_distance.sum() - sq_distance,
         gram.sum() - 2.0 * gram.sum(axis=1) + gram.diagonal(),
     )
     if whole == 0.0:
@@ -247,18 +340,36 @@ def jackknife_interval(
 
 
 def isotropic_uniformity(r: float, dim: float, n: float) -> float:
-    """P-value of uniform against concentrated directions, by the resultant length.
+    """P-value of uniform against concentrated directions, from the resultant length.
 
     Under uniformity ``z = U sqrt(n (n-1) d/2)`` has mean 0, variance 1 and the skewness of a chi-squared
-    variable of ``f = d n (n-1)/(n-2)**2`` degrees, whose tail is taken. For ``d <= 3`` and ``n < 10`` it is
-    the modified Rayleigh statistic of [3]_, section 10.4.1. One-sided: a sample that is spread too evenly has
-    a p-value near 1. Weighted directions enter by their effective number, which matches the first two
-    moments only.
+    variable with ``f = d n (n-1)/(n-2)**2`` degrees of freedom, whose tail gives the p-value. For ``d <= 3``
+    and ``n < 10`` it is the modified Rayleigh statistic of [3]_, section 10.4.1. The test is one-sided: a
+    sample that is spread too evenly has a p-value near 1. The effective number of weighted directions matches
+    the first two moments only.
+
+    Parameters
+    ----------
+    r : float
+        Mean resultant length, in [0, 1].
+    dim : float
+        Dimension of the space, real and at least 2.
+    n : float
+        Number of directions, at least 3, or its effective value.
+
+    Returns
+    -------
+    float
+        In [0, 1].
 
     Raises
     ------
     ValueError
         If ``n < 3``.
+
+    See Also
+    --------
+    signflip_uniformity : for directions of any covariance.
 
     Examples
     --------
@@ -280,21 +391,31 @@ def isotropic_uniformity(r: float, dim: float, n: float) -> float:
 
 
 def signflip_uniformity(gram: Floats) -> float:
-    """P-value of no mean direction, by flipping the signs of block sums: ``|sum s_b S_b|**2`` against all s.
+    """P-value of no mean direction: ``|sum s S|**2`` over folds, for all signs s of the folds' sums S.
 
-    Exact, whatever the covariance, for directions whose law is symmetric, and for others in so far as the
-    sums of their blocks are. All ``2**(k-1)`` sign vectors that differ by more than a global sign are tried,
-    so the smallest p-value is ``2**(1-k)``; as pairs of halves, whose inner products are one matrix product.
+    It is exact, whatever the covariance, if the law of the directions is symmetric, and otherwise as far as
+    the law of the folds' sums is. It tries all ``2**(k-1)`` sign vectors that differ by more than a global
+    sign, so the smallest p-value is ``2**(1-k)``. It forms them from pairs of halves, whose inner products
+    are one matrix product.
 
     Parameters
     ----------
     gram : (k, k) ndarray
-        Inner products of the block sums ``S_b = sum w u`` (about the origin). Empty blocks are left aside.
+        Inner products of the folds' sums ``S = sum w u`` about the origin. Empty folds are ignored.
+
+    Returns
+    -------
+    float
+        In (0, 1].
 
     Raises
     ------
     ValueError
-        If fewer than 2 blocks hold rows, `gram` is not square, or an entry is not finite.
+        If fewer than 2 folds have directions, `gram` is not square, or an entry is not finite.
+
+    See Also
+    --------
+    isotropic_uniformity : more power, if no mean direction implies uniform directions.
 
     Examples
     --------
@@ -307,9 +428,8 @@ def signflip_uniformity(gram: Floats) -> float:
     held = gram.diagonal() > 0.0
     k = int(np.count_nonzero(held))
     if k < 2:
-        raise ValueError(
-            message("the sign-flip test", "have at least 2 blocks with rows", k, "collect more directions")
-        )
+        must = "have at least 2 folds with directions"
+        raise ValueError(message("the sign-flip test", must, k, "collect more directions"))
     gram = gram[np.ix_(held, held)]
     h = k // 2
     one, other = sign_vectors(h), sign_vectors(k - h)[: 2 ** (k - h - 1)]  # the last sign is kept
@@ -320,7 +440,7 @@ def signflip_uniformity(gram: Floats) -> float:
 
 
 def sign_vectors(k: int) -> Floats:
-    """All of them, (2**k, k); row 0 has no minus, and those with a last one are in the second half."""
+    """All sign vectors (2**k, k); row 0 is all plus, and the last sign is minus in the second half."""
     return np.where(np.arange(2**k)[:, None] >> np.arange(k) & 1, -1.0, 1.0)
 
 
@@ -349,7 +469,7 @@ def _checked_gram(gram: Floats) -> Floats:
 
 
 def _from_pairwise_cosine(u: float, one_minus_u: float, dim: float) -> float:
-    """kappa with ``A(kappa)**2 = u``, or 0 where u is negative."""
+    """kappa with ``A(kappa)**2 = u``, or 0 if u is negative."""
     if u <= 0.0:
         return 0.0
     root = np.sqrt(u)
@@ -364,8 +484,8 @@ def _checked_level(level: float) -> float:
 
 
 def _last_positive(f: Callable[[float], float], start: float) -> float:
-    """The kappa where f, positive towards 0 and negative towards inf, changes sign."""
-    from scipy.optimize import brentq  # as heavy to import as all the rest, and few need it
+    """The kappa at which f, positive towards 0 and negative towards inf, changes sign."""
+    from scipy.optimize import brentq  # importing it takes as long as the rest of refsgd, and few need it
 
     low = high = start
     while f(low) < 0.0:

@@ -1,4 +1,4 @@
-"""Gradients as training loops hold them: named groups of parameters, each a flat array, not copied."""
+"""Gradients as training loops hold them: named groups of parameters, as flat arrays without copies."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from .._errors import message
 from .._validation import float_array, not_finite_entries
-from .bessel import Floats
+from ._series import Floats
 
-CHUNK = 2**15  # entries of float64 at work at a time, in cache: 256 KiB
+CHUNK = 2**15  # float64 numbers processed at a time: 256 KiB, so that they stay in cache
 HALF = ("float16", "bfloat16")
 
 Shape = tuple[int, ...]
 
 
 class Part(NamedTuple):
-    """The gradient of one group, checked; `flat` is None where the group has none this time."""
+    """The checked gradient of one group; `flat` is None if the group has none this time."""
 
     flat: NDArray[Any] | None
     shape: Shape | None
@@ -30,28 +30,28 @@ class Part(NamedTuple):
 
 
 def parts_of(g: Any, shapes: Mapping[str, Shape | None] | None) -> dict[str, Part]:
-    """The groups of a gradient, by name; the name of a single array is "".
+    """The groups of a gradient by name; a single array is called "".
 
     Parameters
     ----------
     g : array or nested dict, list or tuple of arrays
         See `refsgd.DirectionMonitor.update`.
     shapes : mapping or None
-        The groups that must be there, with their shapes where these are known; None: any.
+        The required groups, with their shapes where known; None accepts any.
 
     Raises
     ------
     TypeError, ValueError
         If a group is missing or new, or its gradient has a wrong dtype or shape, or is not finite.
     """
-    found = list(leaves(g))
+    found = list(named_arrays(g))
     names = [name for name, _ in found]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(message("g", "have groups of different names", f"{twice} twice", "rename them"))
     if shapes is not None and set(names) != set(shapes):
         remedy = "pass the same groups each time, and None for one without a gradient"
-        raise ValueError(message("g", f"have the groups {listed(shapes)}", listed(names), remedy))
+        raise ValueError(message("g", f"have the groups {format_names(shapes)}", format_names(names), remedy))
     parts = {name: part_of(name, value, shapes[name] if shapes else None) for name, value in found}
     if all(part.flat is None for part in parts.values()):
         remedy = "update after the backward pass, and before gradients are cleared"
@@ -62,30 +62,30 @@ def parts_of(g: Any, shapes: Mapping[str, Shape | None] | None) -> dict[str, Par
 
 
 def whole_length(parts: Mapping[str, Part]) -> float:
-    """Of the gradient of all groups."""
+    """Length of the gradient of all groups."""
     return math.hypot(*(part.length for part in parts.values()))
 
 
-def listed(names: Any) -> str:
-    """Names of groups for a message, not all of thousands."""
+def format_names(names: Any) -> str:
+    """Names of groups for a message, abbreviated if there are many."""
     names = list(names)
     if names == [""]:
         return "of a single array"
     return str(names) if len(names) <= 6 else f"{str(names[:5])[:-1]}, ... {len(names)} in all]"
 
 
-def leaves(g: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The arrays of nested dicts, lists and tuples, named by keys and indices joined by dots."""
+def named_arrays(g: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The arrays in nested dicts, lists and tuples, named by keys and indices joined by dots."""
     is_sequence = isinstance(g, list | tuple) and not (g and isinstance(g[0], Number))
     if not is_sequence and not isinstance(g, Mapping):
         yield prefix, g
         return
     for key, value in g.items() if isinstance(g, Mapping) else enumerate(g):
-        yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
+        yield from named_arrays(value, f"{prefix}.{key}" if prefix else str(key))
 
 
 def part_of(name: str, value: Any, shape: Shape | None) -> Part:
-    """One group, checked: a flat view of what was given, if that is float32 or float64 in C order."""
+    """One group, checked: a flat view of the given array if that is float32 or float64 in C order."""
     label = f'g["{name}"]' if name else "g"
     value = gradient_of(value)
     if value is None:
@@ -98,16 +98,16 @@ def part_of(name: str, value: Any, shape: Shape | None) -> Part:
 
 
 def gradient_of(value: Any) -> Any:
-    """What a parameter holds in ``.grad``; anything else is the gradient."""
+    """``.grad`` of a parameter; anything else is a gradient itself."""
     if isinstance(value, np.ndarray) or not hasattr(value, "grad"):
         return value
-    torch = sys.modules.get("torch")  # whose gradients have a .grad too
+    torch = sys.modules.get("torch")  # its gradients have a .grad too
     is_parameter = torch is not None and isinstance(value, torch.nn.Parameter)
     return value.grad if is_parameter or getattr(value, "requires_grad", True) else value
 
 
 def to_numpy(label: str, value: Any) -> NDArray[Any]:
-    """An array over the same memory; 16-bit floats become float32, and tensors of torch come to the CPU."""
+    """An array over the same memory, but 16-bit floats become float32, and torch tensors move to the CPU."""
     try:
         if hasattr(value, "detach"):
             value = value.detach().cpu()

@@ -1,4 +1,4 @@
-"""The reports of a run as one table, and its files."""
+"""The reports of a run as one table, and the files that hold it."""
 
 from __future__ import annotations
 
@@ -8,36 +8,23 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._files import written
+from .report import DirectionReport
 
-if TYPE_CHECKING:
-    from .monitor import DirectionReport
-
-COLUMNS = (
-    ("n", "i8"),
-    ("n_zero", "i8"),
-    ("dim", "i8"),
-    ("snr", "f8"),
-    ("norm_snr", "f8"),
-    ("mean_resultant_length", "f8"),
-    ("kappa", "f8"),
-    ("kappa_unbiased", "f8"),
-    ("kappa_low", "f8"),
-    ("kappa_high", "f8"),
-    ("uniformity_pvalue", "f8"),
-    ("mean_pairwise_cosine", "f8"),
-    ("angle", "f8"),
-    ("noise_scale", "f8"),
-)
+COLUMNS = [
+    (name, "i8" if name in ("n", "n_zero", "dim") else "f8")
+    for field in DirectionReport._fields[:-1]
+    for name in (("kappa_low", "kappa_high") if field == "kappa_interval" else (field,))
+]
 
 
 def table(reports: Sequence[tuple[int, DirectionReport]]) -> NDArray[Any]:
-    """Reports with the number of gradients before each, as `refsgd.DirectionMonitor.history` has them."""
+    """Reports, each with the number of gradients up to it, as `refsgd.DirectionMonitor.history`."""
     rows = [
         (step, name, *row(report))
         for step, whole in reports
@@ -48,9 +35,7 @@ def table(reports: Sequence[tuple[int, DirectionReport]]) -> NDArray[Any]:
 
 
 def reports(history: NDArray[Any]) -> list[tuple[int, DirectionReport]]:
-    """The reports that a table was made from."""
-    from .monitor import DirectionReport
-
+    """The reports in a table that `table` made."""
     found: list[tuple[int, DirectionReport]] = []
     for step, name, *values in history.tolist():
         fields = dict(zip((name for name, _ in COLUMNS), values, strict=True))
@@ -82,7 +67,7 @@ def to_json(columns: dict[str, list[Any]], path: str | Path) -> None:
 
 
 def for_json(value: Any) -> Any:
-    """JSON has neither NaN, here null, nor inf, here the string "inf"."""
+    """NaN becomes null and inf the string "inf", because JSON has neither."""
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     return value

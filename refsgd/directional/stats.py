@@ -1,70 +1,61 @@
-r"""Sufficient statistics of directions that rows can be streamed into and that merge exactly.
-
-With a reference direction c, the first row, they are ``S = sum w (u - c)`` and ``Q = sum w |u - c|**2``.
-Then ``W**2 (1 - r**2) = W Q - |S|**2`` where ``W = sum w``: nothing cancels when all rows are nearly equal,
-so 1 - r, and with it a large concentration, is known to full relative accuracy where ``sum w u`` alone has
-lost it below 1e-10. All are kept by block, row i in block i mod k, which is what the jackknife and the
-sign-flip test are made from.
-"""
+"""Statistics of directions that are streamed in and merged: concentration, interval, test."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import kernels
+from .. import _checkpoint, kernels
 from .._config import backend_name
 from .._errors import message
 from .._validation import choice, float_array, integer
+from ..kernels.contract import DirectionBatch
 from . import estimators
-from .bessel import Floats
-from .rows import (
-    LEAST,
-    MOST,
-    check_unit,
-    checked_rows,
-    chunk_rows,
-    entry_rows,
-    is_sparse,
-    largest,
-    refuse,
-    squares,
-    unit_rows,
-    within_range,
-)
+from ._series import Floats
+from .directions import LEAST, MOST, Directions, chunk_rows, entry_rows, is_sparse, refuse, unit_directions
+from .fold_sums import MAX_FOLDS, FoldSums, shifted
 
-MAX_BLOCKS = 20  # the sign-flip test tries 2**(n_blocks - 1) sign vectors
-MANY = 8  # rows of each block from which on a copy of the sums is small beside the rows
-# Lengths that `assume_unit` takes for 1: what is rounded in the dtype of the rows, in many dimensions.
+MANY = 8  # directions per fold from which on a copy of the sums is small beside the directions
+# Lengths that `assume_unit` accepts as 1: rounding in the dtype of the rows, in many dimensions.
 UNIT_TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
-MAX_WEIGHT = 1e100  # whose square can be summed
-VERSION = 1
+MAX_WEIGHT = 1e100  # its square can still be summed
+VERSION = 2
 
 Estimator = Literal["mle", "banerjee", "unbiased", "marginal"]
+IntervalMethod = Literal["jackknife", "score"]
+UniformityTest = Literal["signflip", "isotropic"]
+ZeroRows = Literal["raise", "drop"]
 
 
 class DirectionStats:
-    """Mergeable statistics of unit vectors, given as rows of any length that is not zero.
+    """Mergeable statistics of unit vectors, given as rows of any length but zero.
 
-    Everything is accumulated in float64. ``8 (n_blocks + 1) dim`` bytes are held whatever the number of
-    rows (the reference direction and the block sums).
+    It accumulates in float64 and holds ``8 (n_folds + 1) dim`` bytes, whatever the number of rows: a
+    reference direction, and the sums of each fold, which `refsgd.directional.fold_sums` defines.
 
     Parameters
     ----------
     dim : int
         Dimension of the space, at least 2.
-    n_blocks : int
-        Blocks that rows are dealt to in turn, 1 to 20. Intervals by jackknife need 3, the sign-flip test 2.
+    n_folds : int
+        Folds to which directions are dealt in turn, 1 to 20. The jackknife needs 3, the sign-flip test 2.
 
     Attributes
     ----------
     n : int
-        Rows taken in.
+        Directions added.
     n_zero : int
-        Rows dropped as they had no direction.
+        Rows dropped because they are zero.
+
+    See Also
+    --------
+    refsgd.DirectionMonitor : the same for minibatch gradients, whole or layer by layer.
+    refsgd.VonMisesFisher.fit : a distribution to score with or to draw from.
+    refsgd.vmf : functions of kappa and of the mean resultant length.
 
     Examples
     --------
@@ -81,88 +72,92 @@ class DirectionStats:
     >>> other.update(rows[500:])
     >>> bool(np.isclose((half + other).one_minus_r, stats.one_minus_r, rtol=1e-13))
     True
+    >>> stats
+    <DirectionStats of 1000 directions, dim=3, n_folds=16, mean_resultant_length=0.751>
     """
 
-    def __init__(self, dim: int, n_blocks: int = 16) -> None:
+    def __init__(self, dim: int, n_folds: int = 16) -> None:
         self.dim = integer("dim", dim, 2)
-        self.n_blocks = integer("n_blocks", n_blocks, 1)
-        if n_blocks > MAX_BLOCKS:
-            raise ValueError(message("n_blocks", f"be at most {MAX_BLOCKS}", n_blocks, "use fewer blocks"))
+        self.n_folds = checked_folds(n_folds)
         self.n = 0
         self.n_zero = 0
-        self._reference = np.zeros(self.dim)
-        self._sums = np.zeros((self.n_blocks, self.dim))
-        self._weight, self._weight2, self._spread = np.zeros((3, self.n_blocks))
+        self._sums = FoldSums.zeros(self.n_folds, np.zeros(self.dim))
+
+    def __repr__(self) -> str:
+        zero = f" ({self.n_zero} zero rows dropped)" if self.n_zero else ""
+        r = f", mean_resultant_length={self.mean_resultant_length:.3g}" if self.n else ""
+        return f"<DirectionStats of {self.n} directions{zero}, dim={self.dim}, n_folds={self.n_folds}{r}>"
 
     def update(
         self,
         rows: Any,
         weights: ArrayLike | None = None,
-        zero: Literal["raise", "drop"] = "raise",
+        zero: ZeroRows = "raise",
         *,
         assume_unit: bool = False,
     ) -> None:
-        """Take in rows.
+        """Add the directions of rows.
 
-        Rows are read once from memory while a few of them fit into cache, else twice. Where the rows so far
-        are spread out sums take fewer operations than where all are close to the first.
+        Rows are read from memory once if a few of them fit into cache, else twice. It takes fewer operations
+        while the directions so far are spread out than when all are close to the first.
 
         Parameters
         ----------
         rows : (n, dim) or (dim,) array_like of float32 or float64, or (n, dim) scipy.sparse matrix or array
-            One direction a row, or one direction, in any units. Sparse rows are not made dense.
+            One direction per row, or one direction, in any units. Sparse rows are not made dense.
         weights : (n,) array_like of float32 or float64, optional
             Positive weights of the rows; 1 by default.
         zero : {"raise", "drop"}
-            What to do about rows that are zero and so have no direction: refuse them, or drop and count them.
+            Whether to refuse rows that are zero, and so have no direction, or to drop and count them.
         assume_unit : bool
-            Rows are unit vectors but for rounding, 1e-12 in float64 and 1e-5 in float32. That is checked, and
-            they are not divided by their lengths.
+            Rows are unit vectors up to rounding: 1e-12 in float64, 1e-5 in float32. This is checked, and they
+            are not divided by their lengths.
 
         Raises
         ------
         TypeError
             If a dtype is neither float32 nor float64.
         ValueError
-            If a shape does not fit, an entry is not finite, a weight is not positive, a row is zero under
-            ``zero="raise"``, or of another length than 1 under `assume_unit`. Nothing has been taken in then.
-        """
-        choice("zero", zero, ("raise", "drop"))
-        if not is_sparse(rows):
-            rows = np.atleast_2d(rows)
-        rows = checked_rows("rows", rows, self.dim)
-        n = rows.shape[0]
-        if weights is not None:
-            weights = float_array("weights", np.atleast_1d(weights), (n,)).astype(np.float64, copy=False)
-            if (weights <= 0.0).any():
-                refuse("weights", "be positive", weights <= 0.0, "leave out the rows that should not count")
-            if (bad := (weights < 1.0 / MAX_WEIGHT) | (weights > MAX_WEIGHT)).any():
-                refuse(
-                    "weights", f"be within {1.0 / MAX_WEIGHT:g} and {MAX_WEIGHT:g}", bad, "rescale them all"
-                )
-        if is_sparse(rows) or not self._take_in_chunks(rows, weights, assume_unit):
-            self._take_in_checked(rows, weights, zero, assume_unit)
+            If a shape does not fit, an entry is not finite, a weight is not positive, a row is zero and
+            ``zero="raise"``, or its length is not 1 with `assume_unit`. Then nothing has been added.
 
-    def _take_in_chunks(self, rows: NDArray[Any], w: Floats | None, is_unit: bool) -> bool:
-        """Add many rows in one pass; False if these are few or one does not fit, and nothing has changed."""
-        chunk = chunk_rows(rows.itemsize * self.dim, self.n_blocks)
-        if len(rows) <= chunk or len(rows) < MANY * self.n_blocks:
+        See Also
+        --------
+        merge : add the directions of other statistics.
+
+        Examples
+        --------
+        >>> stats = DirectionStats(2)
+        >>> stats.update([[3.0, 4.0], [0.0, 0.0], [-1.0, 0.0]], weights=[2.0, 1.0, 1.0], zero="drop")
+        >>> stats.n, stats.n_zero
+        (2, 1)
+        """
+        choice("zero", zero, get_args(ZeroRows))
+        given = Directions.of(rows if is_sparse(rows) else np.atleast_2d(rows), self.dim)
+        w = None if weights is None else checked_weights(weights, len(given))
+        if given.is_sparse or not self._add_in_chunks(given.vectors, w, assume_unit):
+            self._add_checked(given, w, zero, assume_unit)
+
+    def _add_in_chunks(self, rows: NDArray[Any], w: Floats | None, is_unit: bool) -> bool:
+        """Add many rows in one pass; False, and nothing changed, if they are few or one does not fit."""
+        chunk = chunk_rows(rows.itemsize * self.dim, self.n_folds)
+        if len(rows) <= chunk or len(rows) < MANY * self.n_folds:
             return False
-        before, tolerance = self.state_dict(), UNIT_TOLERANCE[rows.dtype]
-        bounds = ((1.0 - tolerance) ** 2, (1.0 + tolerance) ** 2) if is_unit else (LEAST, MOST)
-        if self._add(rows, np.empty(len(rows)), w, is_unit, chunk, bounds):
+        n, before, tolerance = self.n, [array.copy() for array in self._sums], UNIT_TOLERANCE[rows.dtype]
+        least, most = ((1.0 - tolerance) ** 2, (1.0 + tolerance) ** 2) if is_unit else (LEAST, MOST)
+        square, fold = np.empty(len(rows)), self.n % self.n_folds
+        if self._add(DirectionBatch(rows, w, square, least, most, is_unit, chunk, fold)):
             return True
-        self.load_state_dict(before)
+        self.n = n
+        for array, old in zip(self._sums, before, strict=True):
+            array[...] = old
         return False
 
-    def _take_in_checked(
-        self, rows: Any, w: Floats | None, zero: Literal["raise", "drop"], is_unit: bool
-    ) -> None:
-        """Add rows after all have been looked at."""
-        square = squares(rows)
-        is_kept = np.ones(len(square), bool)
-        if not ((square >= LEAST) & (square <= MOST)).all():
-            size = largest(rows)
+    def _add_checked(self, given: Directions, w: Floats | None, zero: ZeroRows, is_unit: bool) -> None:
+        """Add rows after checking all of them."""
+        n, is_kept, are_fit = len(given), None, not given.out_of_range.any()
+        if not are_fit:
+            size = given.largest
             if not np.isfinite(size).all():
                 refuse("rows", "be finite", ~np.isfinite(size), "remove them")
             if zero == "drop":
@@ -170,83 +165,94 @@ class DirectionStats:
             elif not (is_unit or size.all()):
                 refuse("rows", "have a direction", size == 0.0, 'remove zero rows or pass zero="drop"')
         if is_unit:
-            remedy = "drop them or leave out assume_unit"
-            check_unit("rows", np.where(is_kept, square, 1.0), UNIT_TOLERANCE[rows.dtype], remedy)
-        if not is_kept.all():
-            rows, w, square = rows[is_kept], None if w is None else w[is_kept], square[is_kept]
-        if is_sparse(rows):
-            self._add_sparse(rows, w, is_unit)
-        elif len(rows):
-            if not is_unit:
-                rows, square = within_range(rows, square)
-            cut = self.n_blocks if self.n == 0 else 0  # these let the kernel be quick with the rest
+            tolerance = UNIT_TOLERANCE[given.vectors.dtype]
+            given.check_unit(tolerance, "drop them or leave out assume_unit", which=is_kept)
+        if is_kept is not None:
+            given, w = given.select(is_kept), None if w is None else w[is_kept]
+        if given.is_sparse:
+            self._add_sparse(given.vectors, w, is_unit)
+        elif len(given):
+            given = given if are_fit or is_unit else given.within_range()
+            # The first direction of each fold lets the kernel add the others in fewer operations.
+            cut = self.n_folds if self.n == 0 else len(given)
             for part in (slice(cut), slice(cut, None)):
-                if len(rows[part]):
-                    self._add(rows[part], square[part], None if w is None else w[part], is_unit)
-        self.n_zero += len(is_kept) - rows.shape[0]
+                rows, weights, fold = (
+                    given.vectors[part],
+                    None if w is None else w[part],
+                    self.n % self.n_folds,
+                )
+                if len(rows):
+                    square = given.squares[part]
+                    self._add(DirectionBatch(rows, weights, square, 0.0, np.inf, is_unit, 0, fold))
+        self.n_zero += n - len(given)
 
-    def _add(
-        self,
-        rows: NDArray[Any],
-        square: Floats,
-        w: Floats | None,
-        is_unit: bool,
-        chunk: int = 0,
-        bounds: tuple[float, float] = (0.0, np.inf),
-    ) -> bool:
-        """Add rows by the kernel; False if a square is out of bounds, and the state is half way then."""
+    def _add(self, batch: DirectionBatch) -> bool:
+        """Add a batch by the kernel; False, with some of it added, if a square is out of bounds."""
         if self.n == 0:
+            first = batch.rows[:1]
             with np.errstate(divide="ignore", invalid="ignore"):
-                self._reference[:] = rows[0] * (1.0 if is_unit else 1.0 / np.sqrt(squares(rows[:1])))
-        directions = kernels.load(backend_name()).directions
-        totals = self._reference, self._sums, self._weight, self._weight2, self._spread
-        do_fit = directions(rows, w, square, *bounds, is_unit, chunk, self.n % self.n_blocks, *totals)
-        self.n += len(rows)
-        return do_fit
+                scale = 1.0 if batch.is_unit else 1.0 / np.sqrt(Directions(first).squares)
+                self._sums.reference[:] = first[0] * scale
+        is_fit = kernels.load(backend_name()).directions(batch, self._sums)
+        self.n += len(batch.rows)
+        return is_fit
 
     def _add_sparse(self, rows: Any, w: Floats | None, is_unit: bool) -> None:
-        """Add CSR rows: where an entry is not held, ``u - c`` is ``-c``, once for all rows without it.
+        """Add CSR rows. Where an entry is not stored, ``u - c`` is ``-c``, added once for all such rows.
 
-        Weights are added in the same order with and without entries, so that their difference is exactly 0
-        in columns that all rows hold.
+        Weights are added in the same order with and without entries, so their difference is exactly 0 in
+        columns that all rows store.
         """
         rows = rows.astype(np.float64)
         if not is_unit:
-            rows, _ = unit_rows(rows)
-        n, k = rows.shape[0], self.n_blocks
+            rows, _ = unit_directions(rows)
+        n, k, sums = rows.shape[0], self.n_folds, self._sums
         if self.n == 0:
-            self._reference[:] = rows[:1].sum(axis=0)
-        w = np.ones(n) if w is None else w
-        for j in range(min(n, k)):
-            block, of_rows = (self.n + j) % k, rows[j::k]
-            weight, c = w[j::k], self._reference
-            of_entries, columns = weight[entry_rows(of_rows)], of_rows.indices
+            sums.reference[:] = rows[:1].sum(axis=0)
+        w, c = np.ones(n) if w is None else w, sums.reference
+        for j, fold in enumerate(sums.folds_from(self.n % k)[:n]):
+            weight, members = w[j::k], rows[j::k]
+            of_entries, columns = weight[entry_rows(members)], members.indices
             added = np.add.accumulate(weight)[-1]
-            off = of_rows.data - c[columns]
+            off = members.data - c[columns]
             absent = added - np.bincount(columns, of_entries, self.dim)
-            self._sums[block] += np.bincount(columns, of_entries * off, self.dim) - absent * c
-            self._spread[block] += of_entries @ (off * off) + absent @ (c * c)
-            self._weight[block] += added
-            self._weight2[block] += weight @ weight
+            sums.sums[fold] += np.bincount(columns, of_entries * off, self.dim) - absent * c
+            sums.sq_distance[fold] += of_entries @ (off * off) + absent @ (c * c)
+            sums.weight[fold] += added
+            sums.weight2[fold] += weight @ weight
         self.n += n
 
     def merge(self, other: DirectionStats) -> None:
-        """Take in the rows of `other`, as if they had been streamed after the own ones.
+        """Add the directions of `other`, as if they had been streamed in after those already here.
 
-        About the own reference a, block sums about b become ``S + W (b - a)`` and their spread
-        ``Q + 2 (b - a) @ S + W |b - a|**2``.
+        Parameters
+        ----------
+        other : DirectionStats
+            Statistics with the same `dim` and `n_folds`; they are not changed.
 
         Raises
         ------
         TypeError
             If `other` is something else.
         ValueError
-            If `other` has another `dim` or `n_blocks`.
+            If `other` has another `dim` or `n_folds`.
+
+        See Also
+        --------
+        update : add directions given as rows.
+
+        Examples
+        --------
+        >>> stats, other = DirectionStats(2), DirectionStats(2)
+        >>> other.update([0.0, 1.0])
+        >>> stats.merge(other)
+        >>> stats.n
+        1
         """
         if not isinstance(other, DirectionStats):
             got = type(other).__name__
             raise TypeError(message("other", "be a DirectionStats", got, "update with rows instead"))
-        for name in ("dim", "n_blocks"):
+        for name in ("dim", "n_folds"):
             own, its = getattr(self, name), getattr(other, name)
             if own != its:
                 raise ValueError(
@@ -255,15 +261,8 @@ class DirectionStats:
         if other is self:
             other = copy.deepcopy(other)
         if self.n == 0:
-            self._reference[:] = other._reference
-        shift = other._reference - self._reference
-        for b in range(self.n_blocks):
-            own, w = (self.n + b) % self.n_blocks, other._weight[b]
-            self._spread[own] += other._spread[b] + 2.0 * (shift @ other._sums[b]) + w * (shift @ shift)
-            self._sums[own] += other._sums[b]
-            self._sums[own] += w * shift
-            self._weight[own] += w
-            self._weight2[own] += other._weight2[b]
+            self._sums.reference[:] = other._sums.reference
+        self._sums.merge(other._sums, self.n % self.n_folds)
         self.n += other.n
         self.n_zero += other.n_zero
 
@@ -275,151 +274,220 @@ class DirectionStats:
     @property
     def effective_n(self) -> float:
         """``sum(w)**2 / sum(w**2)``, which is n for equal weights."""
-        self._need_rows(1)
-        return float(self._weight.sum() ** 2 / self._weight2.sum())
+        self._need(1)
+        return float(self._sums.weight.sum() ** 2 / self._sums.weight2.sum())
 
     @property
     def mean_direction(self) -> Floats:
-        """Unit vector (dim,) along the mean of the rows; NaN where they cancel exactly."""
-        self._need_rows(1)
-        resultant = self._resultant()
+        """Unit vector (dim,) along the mean direction; NaN where the directions cancel exactly."""
+        self._need(1)
+        resultant = self._sums.resultant()
         with np.errstate(invalid="ignore"):
             return resultant / np.linalg.norm(resultant)
 
     @property
     def mean_resultant_length(self) -> float:
-        """r = length of the mean of the unit rows, in [0, 1]."""
-        self._need_rows(1)
-        return float(np.minimum(np.linalg.norm(self._resultant()) / self._weight.sum(), 1.0))
+        """r, the length of the mean of the unit vectors, in [0, 1]."""
+        self._need(1)
+        return self._sums.mean_resultant_length()
 
     @property
     def one_minus_r(self) -> float:
         """1 - r to full relative accuracy, down to the rounding of the rows."""
-        self._need_rows(1)
-        shifted = self._sums.sum(axis=0)
-        w = self._weight.sum()
-        one_minus_r2 = np.maximum(w * self._spread.sum() - shifted @ shifted, 0.0) / w**2
-        return float(np.minimum(one_minus_r2, 1.0)) / (1.0 + self.mean_resultant_length)
+        self._need(1)
+        return self._sums.one_minus_r()
 
     def concentration(self, estimator: Estimator = "mle") -> float:
-        """Estimate of the concentration kappa of the von Mises-Fisher distribution.
+        """Estimate the concentration kappa of the von Mises-Fisher distribution.
 
         Parameters
         ----------
         estimator : {"mle", "banerjee", "unbiased", "marginal"}
-            See :mod:`refsgd.directional.estimators`. With fewer rows than dimensions the first two mostly
-            measure the number of rows; the last two do not.
+            See :mod:`refsgd.directional.estimators`. With fewer directions than dimensions, the first two
+            mostly measure the number of directions; the last two do not.
+
+        Returns
+        -------
+        float
+            kappa, in [0, inf]; inf if all directions are equal.
 
         Raises
         ------
         ValueError
-            If there are fewer than 2 rows.
+            If there are fewer than 2 directions.
+
+        See Also
+        --------
+        interval : how accurate it is.
+
+        Examples
+        --------
+        >>> stats = DirectionStats(3)
+        >>> stats.update(np.eye(3))
+        >>> round(stats.concentration(), 3), stats.concentration("unbiased")
+        (2.246, 0.0)
         """
-        choice("estimator", estimator, ("mle", "banerjee", "unbiased", "marginal"))
-        self._need_rows(2)
+        choice("estimator", estimator, get_args(Estimator))
+        self._need(2)
         r, b = self.mean_resultant_length, self.one_minus_r
         if estimator in ("mle", "banerjee"):
             return float(getattr(estimators, estimator)(r, self.dim, b))
         return float(getattr(estimators, estimator)(r, self.dim, self.effective_n, b))
 
-    def interval(
-        self, level: float = 0.95, method: Literal["jackknife", "score"] = "jackknife"
-    ) -> tuple[float, float]:
+    def interval(self, level: float = 0.95, method: IntervalMethod = "jackknife") -> tuple[float, float]:
         """Confidence interval of the concentration, about its unbiased estimate.
 
         Parameters
         ----------
         level : float
-            Coverage aimed at, between 0 and 1.
+            Intended coverage, between 0 and 1.
         method : {"jackknife", "score"}
-            The jackknife over blocks holds for directions of any law and needs 3 rows; the score interval is
-            shorter, needs 2 rows, and holds only for directions that are isotropic about their mean.
+            The jackknife over folds holds for directions of any law and needs 3 of them; the score interval
+            is shorter, needs 2, and holds only for directions that are isotropic about their mean.
+
+        Returns
+        -------
+        low, high : float
 
         Raises
         ------
         ValueError
-            If there are too few rows or blocks, or `level` is not between 0 and 1.
+            If there are too few directions or folds, or `level` is not between 0 and 1.
+
+        See Also
+        --------
+        concentration : the estimate; ``"unbiased"`` belongs to this interval.
+
+        Examples
+        --------
+        >>> stats = DirectionStats(3)
+        >>> stats.update(np.random.default_rng(0).normal(size=(100, 3)) + [2.0, 0.0, 0.0])
+        >>> [round(end, 2) for end in stats.interval()]
+        [2.88, 4.88]
         """
-        if choice("method", method, ("jackknife", "score")) == "score":
-            self._need_rows(2)
+        if choice("method", method, get_args(IntervalMethod)) == "score":
+            self._need(2)
             r, b = self.mean_resultant_length, self.one_minus_r
             return estimators.score_interval(r, self.dim, self.effective_n, level, b)
-        self._need_rows(3)
-        gram = self._sums @ self._sums.T
-        return estimators.jackknife_interval(gram, self._weight, self._weight2, self._spread, self.dim, level)
+        self._need(3)
+        _, _, weight, weight2, sq_distance = self._sums
+        gram = self._sums.gram()
+        return estimators.jackknife_interval(gram, weight, weight2, sq_distance, self.dim, level)
 
-    def uniformity_pvalue(self, method: Literal["signflip", "isotropic"] = "signflip") -> float:
+    def uniformity_pvalue(self, method: UniformityTest = "signflip") -> float:
         """P-value of the hypothesis that the directions have no mean.
 
         Parameters
         ----------
         method : {"signflip", "isotropic"}
-            Sign flips of block sums hold for any covariance and need 2 rows; the isotropic test has more
-            power, needs 3 rows, and holds only where no mean means uniform directions.
+            Flipping the signs of the folds' sums holds for any covariance and needs 2 directions; the
+            isotropic test has more power, needs 3, and holds only where no mean implies uniform directions.
+
+        Returns
+        -------
+        float
+            In (0, 1]; small if there is a mean direction.
 
         Raises
         ------
         ValueError
-            If there are too few rows or blocks.
+            If there are too few directions or folds.
+
+        See Also
+        --------
+        refsgd.directional.estimators.signflip_uniformity, refsgd.directional.estimators.isotropic_uniformity
+
+        Examples
+        --------
+        >>> stats = DirectionStats(3)
+        >>> stats.update(np.random.default_rng(0).normal(size=(100, 3)))
+        >>> stats.uniformity_pvalue() > 0.05
+        True
         """
-        if choice("method", method, ("signflip", "isotropic")) == "isotropic":
-            self._need_rows(3)
+        if choice("method", method, get_args(UniformityTest)) == "isotropic":
+            self._need(3)
             return estimators.isotropic_uniformity(self.mean_resultant_length, self.dim, self.effective_n)
-        self._need_rows(2)
-        w, along = self._weight, self._sums @ self._reference
-        gram = self._sums @ self._sums.T + np.outer(along, w) + np.outer(w, along) + np.outer(w, w)
-        return estimators.signflip_uniformity(gram)
+        self._need(2)
+        sums = self._sums
+        return estimators.signflip_uniformity(shifted(sums.gram(), sums.along(), sums.weight))
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Copy of the whole state as plain arrays."""
-        return {
-            "version": np.array(VERSION),
-            "n": np.array(self.n),
-            "n_zero": np.array(self.n_zero),
-            "reference": self._reference.copy(),
-            "sums": self._sums.copy(),
-            "weight": self._weight.copy(),
-            "weight2": self._weight2.copy(),
-            "spread": self._spread.copy(),
-        }
+        """Copy of the complete state as plain arrays.
 
-    def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
-        """Replace the state by one of the same `dim` and `n_blocks`.
+        Returns
+        -------
+        dict of str to ndarray
+            For example for ``np.savez``.
+
+        See Also
+        --------
+        load_state_dict : continue from it.
+
+        Examples
+        --------
+        >>> sorted(DirectionStats(3).state_dict())
+        ['n', 'n_zero', 'reference', 'sq_distance', 'sums', 'version', 'weight', 'weight2']
+        """
+        counters = {"version": np.array(VERSION), "n": np.array(self.n), "n_zero": np.array(self.n_zero)}
+        return counters | {name: array.copy() for name, array in self._sums._asdict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Replace the state by one with the same `dim` and `n_folds`.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            What `state_dict` returned.
 
         Raises
         ------
         ValueError
-            If an entry is missing, is not what `state_dict` gives, or of another shape or version. The
-            statistics stay as they were then.
+            If `state` is of another version, incomplete, of other shapes, or impossible. The statistics then
+            stay as they were.
+
+        See Also
+        --------
+        state_dict : save the state.
+
+        Examples
+        --------
+        >>> stats, other = DirectionStats(3), DirectionStats(3)
+        >>> stats.update(np.eye(3))
+        >>> other.load_state_dict(stats.state_dict())
+        >>> other.n
+        3
         """
-        if state.get("version") != VERSION:
-            raise ValueError(
-                message("state", f"have version {VERSION}", state.get("version"), "save it anew")
-            )
-        if missing := {*self.state_dict()} - {*state}:
-            raise ValueError(message("state", "be whole", f"no {sorted(missing)}", "save it anew"))
-        n, n_zero = (integer(f'state["{name}"]', np.asarray(state[name])[()], 0) for name in ("n", "n_zero"))
-        k = self.n_blocks
-        shapes = {
-            "reference": (self.dim,),
-            "sums": (k, self.dim),
-            "weight": (k,),
-            "weight2": (k,),
-            "spread": (k,),
-        }
-        arrays = {name: float_array(f'state["{name}"]', state[name], shape) for name, shape in shapes.items()}
-        for name in ("weight", "weight2", "spread"):
-            if (arrays[name] < 0.0).any():
-                got = f"{arrays[name].min():g}"
-                raise ValueError(message(f'state["{name}"]', "be 0 or more", got, "save it anew"))
-        for name, array in arrays.items():
-            getattr(self, f"_{name}")[...] = array
-        self.n, self.n_zero = n, n_zero
+        arrays = _checkpoint.load(state, self.state_dict(), ())
+        for name in ("n", "n_zero", "weight", "weight2", "sq_distance"):
+            if (arrays[name] < 0).any():
+                remedy = "pass what state_dict() returned"
+                raise ValueError(
+                    message(f"{name} of state", "be 0 or more", f"{arrays[name].min():g}", remedy)
+                )
+        for name, own in self._sums._asdict().items():
+            float_array(f"{name} of state", arrays[name], own.shape)
+        for name, own in self._sums._asdict().items():
+            own[...] = arrays[name]
+        self.n, self.n_zero = int(arrays["n"]), int(arrays["n_zero"])
 
-    def _resultant(self) -> Floats:
-        """``sum w u``, of shape (dim,)."""
-        return self._sums.sum(axis=0) + self._weight.sum() * self._reference
-
-    def _need_rows(self, least: int) -> None:
+    def _need(self, least: int) -> None:
         if self.n < least:
             raise ValueError(message("n", f"be at least {least}", self.n, "update with more rows"))
+
+
+def checked_folds(n_folds: int) -> int:
+    """`n_folds` from 1 to `MAX_FOLDS`."""
+    n_folds = integer("n_folds", n_folds, 1)
+    if n_folds > MAX_FOLDS:
+        raise ValueError(message("n_folds", f"be at most {MAX_FOLDS}", n_folds, "use fewer folds"))
+    return n_folds
+
+
+def checked_weights(weights: ArrayLike, n: int) -> Floats:
+    """`weights` (n,) as positive float64 whose squares can be summed."""
+    w = float_array("weights", np.atleast_1d(weights), (n,)).astype(np.float64, copy=False)
+    if (w <= 0.0).any():
+        refuse("weights", "be positive", w <= 0.0, "leave out the rows that should not count")
+    if (bad := (w < 1.0 / MAX_WEIGHT) | (w > MAX_WEIGHT)).any():
+        refuse("weights", f"be within {1.0 / MAX_WEIGHT:g} and {MAX_WEIGHT:g}", bad, "rescale them all")
+    return w

@@ -1,10 +1,10 @@
 r"""The von Mises-Fisher distribution, ``f(u) = C_d(kappa) exp(kappa mu @ u)`` on the unit sphere of R^d.
 
 Functions of numbers, vectorised over (kappa or r, dim); dim may be any real number from 2 on. The normaliser
-is the integral of the Bessel ratio, ``d log C/d kappa = -A``, and so is summed in the same way: with
-``lambda = (d-1)/2``, ``s = hypot(lambda, kappa)`` and ``q = lambda/s`` it is elementary but for a short sum
-in 1/s. What likelihood ratios need is its change from kappa = 0, ``log H = log C(0) - log C(kappa)``, which
-is formed term by term, so that nothing is lost where C itself is astronomically large or small.
+is an integral of the Bessel ratio, ``d log C/d kappa = -A``, so it can be summed in the same way: with
+``lambda = (d-1)/2``, ``s = hypot(lambda, kappa)`` and ``q = lambda/s`` it is elementary apart from a short
+sum in 1/s. Likelihood ratios need its change from kappa = 0, ``log H = log C(0) - log C(kappa)``, which is
+formed term by term, so that nothing is lost where C itself is astronomically large or small.
 
 References
 ----------
@@ -21,16 +21,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from ._arguments import broadcast, checked, half_dimension
 from ._coefficients import LOG_H, NORMALIZER, RATIO
-from .bessel import (
-    SERIES_FROM,
-    Floats,
-    broadcast,
-    checked,
+from ._series import SERIES_FROM, Floats, double_sum
+from .concentration import (
     compiled_for,
     concentration,
-    double_sum,
-    half_dimension,
     mean_resultant_length,
     ratio_complement,
     ratio_derivative,
@@ -47,7 +43,7 @@ __all__ = [
     "mean_resultant_length_derivative",
 ]
 
-NEGLIGIBLE = 300.0  # caps of a probability below exp(-300) are not told apart
+NEGLIGIBLE = 300.0  # caps with a probability below exp(-300) are not distinguished
 NODES, NODE_WEIGHTS = (0.5 * v for v in np.polynomial.legendre.leggauss(16))
 NODES += 0.5  # on a panel from 0 to 1
 
@@ -56,7 +52,7 @@ mean_resultant_length_derivative = ratio_derivative
 
 
 def log_normalizer(kappa: ArrayLike, dim: ArrayLike) -> Any:
-    """``log C_d(kappa)``, the log density where it is orthogonal to mu.
+    """``log C_d(kappa)``, the log density at directions orthogonal to mu.
 
     Parameters
     ----------
@@ -76,6 +72,11 @@ def log_normalizer(kappa: ArrayLike, dim: ArrayLike) -> Any:
     ValueError
         If a concentration is negative, a dimension is below 2 or not finite, or shapes do not broadcast.
 
+    See Also
+    --------
+    log_h : its change from kappa = 0.
+    refsgd.VonMisesFisher.logpdf : the log density.
+
     Examples
     --------
     >>> float(log_normalizer(0.0, 2))  # -log(2 pi)
@@ -90,8 +91,23 @@ def log_h(kappa: ArrayLike, dim: ArrayLike) -> Any:
     """``log H = log 0F1(; d/2; kappa**2/4) = log C_d(0) - log C_d(kappa)``.
 
     It is the log of the mean of ``exp(kappa mu @ u)`` over uniform u, and the Kullback-Leibler divergence of
-    the uniform distribution from this one. For the arguments of :func:`log_normalizer`, to full relative
-    accuracy; inf at kappa = inf.
+    the uniform distribution from this one, to full relative accuracy.
+
+    Parameters
+    ----------
+    kappa : array_like of float
+        Concentration, in [0, inf]; inf gives inf. NaN gives NaN.
+    dim : array_like of float
+        Dimension of the space, real and at least 2; broadcast against `kappa`.
+
+    Returns
+    -------
+    ndarray of float64, or a float where both arguments are scalars
+
+    See Also
+    --------
+    log_normalizer : what it raises.
+    kl_to_uniform : the divergence in the other direction.
 
     Examples
     --------
@@ -104,9 +120,25 @@ def log_h(kappa: ArrayLike, dim: ArrayLike) -> Any:
 
 
 def kl_to_uniform(kappa: ArrayLike, dim: ArrayLike) -> Any:
-    """Kullback-Leibler divergence to the uniform distribution, in nats: ``kappa A(kappa) - log H(kappa)``.
+    """Kullback-Leibler divergence to the uniform distribution, in nats, to full relative accuracy.
 
-    For the arguments of :func:`log_normalizer`, to full relative accuracy; inf at kappa = inf.
+    It is ``kappa A(kappa) - log H(kappa)``.
+
+    Parameters
+    ----------
+    kappa : array_like of float
+        Concentration, in [0, inf]; inf gives inf. NaN gives NaN.
+    dim : array_like of float
+        Dimension of the space, real and at least 2; broadcast against `kappa`.
+
+    Returns
+    -------
+    ndarray of float64, or a float where both arguments are scalars
+
+    See Also
+    --------
+    log_normalizer : what it raises.
+    refsgd.VonMisesFisher.kl_divergence : between two distributions.
 
     Examples
     --------
@@ -119,7 +151,20 @@ def kl_to_uniform(kappa: ArrayLike, dim: ArrayLike) -> Any:
 def entropy(kappa: ArrayLike, dim: ArrayLike) -> Any:
     """Differential entropy, in nats: the log area of the sphere minus :func:`kl_to_uniform`.
 
-    For the arguments of :func:`log_normalizer`; -inf at kappa = inf.
+    Parameters
+    ----------
+    kappa : array_like of float
+        Concentration, in [0, inf]; inf gives -inf. NaN gives NaN.
+    dim : array_like of float
+        Dimension of the space, real and at least 2; broadcast against `kappa`.
+
+    Returns
+    -------
+    ndarray of float64, or a float where both arguments are scalars
+
+    See Also
+    --------
+    log_normalizer : what it raises.
 
     Examples
     --------
@@ -151,14 +196,15 @@ def log_parts(kappa: ArrayLike, dim: ArrayLike) -> tuple[Any, ...]:
 
 def _log_uniform(lam: Floats) -> Floats:
     """``log C_d(0)``: minus the log area of the sphere."""
-    return special.gammaln(lam + 0.5) - (lam + 0.5) * np.log(np.pi) - np.log(2.0)
+    value: Floats = special.gammaln(lam + 0.5) - (lam + 0.5) * np.log(np.pi) - np.log(2.0)
+    return value
 
 
 def _log_parts(x: Floats, lam: Floats, log_uniform: Floats) -> Floats:
     """log H, the divergence to the uniform distribution and the log density at the mode, at finite x.
 
-    Where lambda is below 32 and kappa not far above both, they are carried down, as the ratio is, from an
-    order where the sums hold.
+    If lambda is below 32 and kappa not far above both, a recurrence carries them down from an order where the
+    sums hold, as it does the ratio.
     """
     far = (lam < SERIES_FROM) & (x >= np.maximum(SERIES_FROM, 2.0 * lam))
     shift = np.where(far, 0.0, np.ceil(np.maximum(SERIES_FROM - lam, 0.0)))
@@ -191,10 +237,10 @@ def _log_parts(x: Floats, lam: Floats, log_uniform: Floats) -> Floats:
 def _carried_down(
     x: Floats, lam: Floats, shift: Floats, log_h: Floats, above: Floats, v: Floats
 ) -> tuple[Floats, Floats]:
-    """What log H gains when the order comes down by `shift` to lambda - 1/2, and the divergence there.
+    """Gain of log H when the order comes down by `shift` to lambda - 1/2, and the divergence there.
 
-    ``H_n = H_{n+1} + H_{n+2} kappa**2/(4 (n+1) (n+2))``, all positive. With H in units of that at the high
-    order go ``H - 1``, so that a small gain is known as well as a large one, and ``v = H (1 - A)``.
+    ``H_n = H_{n+1} + H_{n+2} kappa**2/(4 (n+1) (n+2))``, all positive. In units of H at the high order, the
+    loop carries ``H - 1``, so that a small gain is as accurate as a large one, and ``v = H (1 - A)``.
     """
     excess = np.zeros_like(x)
     for j in range(int(shift.max()), 0, -1):
@@ -209,10 +255,10 @@ def _carried_down(
 
 
 def spread_divergence(kappa: float, other: float, dim: float) -> float:
-    """KL between two distributions of one mean direction: ``int_kappa^other (other - t) A'(t) dt``.
+    """KL between two distributions with one mean direction: ``int_kappa^other (other - t) A'(t) dt``.
 
-    By Gauss's rule in panels so short on the scale of ``asinh(t/lambda)``, on which A' has its poles at a
-    distance of pi/2 or more, that its error is below rounding.
+    It uses Gauss's rule in panels on the scale of ``asinh(t/lambda)``, where the poles of A' are at least
+    pi/2 away. The panels are so short that the error is below rounding.
     """
     lam = (dim - 1.0) / 2.0
     start, stop = np.arcsinh(kappa / lam), np.arcsinh(other / lam)
@@ -242,17 +288,17 @@ def random_heights(kappa: float, dim: int, n: int, rng: np.random.Generator) -> 
 
 
 def cap_angles(confidence: Floats, kappa: float, dim: int) -> Floats:
-    """Angles to mu that a direction stays below with the given probabilities (k,).
+    """Angles (k,) between mu and a direction that are not exceeded with the given probabilities.
 
     The density of ``t = log(tan(theta/2)/sqrt(b))`` is proportional to
     ``(exp(-y) (1 + y)/cosh t)**m`` with y as in `random_heights`, so about as wide as ``1/sqrt(m)`` for all
-    kappa. It is integrated by Gauss's rule in panels, and the root is sought in the panel where it lies.
+    kappa. Gauss's rule in panels integrates it, and the root is then sought within its panel.
     """
-    from scipy.optimize import brentq  # as heavy to import as all the rest, and few need it
+    from scipy.optimize import brentq  # importing it takes as long as the rest of refsgd, and few need it
 
     m, b = dim - 1, _envelope(kappa, dim)
 
-    def density(t: Floats) -> Floats:
+    def density(t: Any) -> Any:
         y = 0.5 * (1.0 - b) * np.expm1(2.0 * t) / (1.0 + b * np.exp(2.0 * t))
         return np.exp(m * (np.log1p(y) - y - 0.5 * np.log1p(np.sinh(t) ** 2)))
 
@@ -264,7 +310,7 @@ def cap_angles(confidence: Floats, kappa: float, dim: int) -> Floats:
     edges = np.linspace(-reach, reach, max(128, math.ceil(4.0 * reach)) + 1)
     below = np.append(0.0, np.cumsum(mass(edges[:-1, None], edges[1:, None])))
 
-    def quantile(p: float) -> float:
+    def quantile(p: float) -> Any:
         if not 0.0 < p < 1.0:
             return math.inf * (p - 0.5)
         k = int(np.searchsorted(below, p * below[-1])) - 1
@@ -273,8 +319,9 @@ def cap_angles(confidence: Floats, kappa: float, dim: int) -> Floats:
             return edges[k + 1]
         return brentq(lambda t: mass(edges[k], t) - rest, edges[k], edges[k + 1], xtol=1e-16 * reach)
 
-    t = np.array([quantile(p) for p in confidence.tolist()])
-    return 2.0 * np.arctan(np.sqrt(b) * np.exp(t))
+    t: Floats = np.array([quantile(p) for p in confidence.tolist()])
+    angles: Floats = 2.0 * np.arctan(np.sqrt(b) * np.exp(t))
+    return angles
 
 
 def _envelope(kappa: float, dim: int) -> float:

@@ -53,11 +53,11 @@ ENTRY_BEYOND, INDEX_OUTSIDE, INDEX_FALLS = 1, 2, 4
 #: Entries of a feature beyond this power of 2 no longer change its scale: the count would lose them.
 MAX_COUNT_EXPONENT = {"float32": 24, "float64": 53}
 
-#: Partial sums of a block of columns in statistics of directions.
+#: Partial sums of a tile of columns in statistics of directions.
 DIRECTION_LANES = 32
 
-#: Rows may be summed up without their reference while the spread before them, by the weight with them, is
-#: at least this: what cancels costs 1/FAR roundings.
+#: Directions may be summed without subtracting the reference while the squared distances summed before them
+#: are at least this times the weight summed with them: the cancellation costs 1/FAR roundings.
 FAR = 1 / 16
 
 #: Probe offsets at or below this many units of rounding of ``x`` are widened to it.
@@ -307,43 +307,53 @@ class Linear(Protocol):
 class Squares(Protocol):
     """Sum of squares (n,) of each row of ``rows`` (n, d), in float64.
 
-    Blocks of `BLOCK` columns are added in order. In each, `DIRECTION_LANES` interleaved partial sums are
-    added halves to halves; what is left is taken in pieces of 16, 8, 4, 2 and 1 columns, of which the sums,
-    so taken too, are added in order.
+    Tiles of `BLOCK` columns are added in order. In each tile, `DIRECTION_LANES` interleaved partial sums are
+    added halves to halves; the remaining columns come in pieces of 16, 8, 4, 2 and 1, each summed the same
+    way and added in order.
     """
 
     def __call__(self, rows: Array, squares: Array) -> None: ...
 
 
-class Directions(Protocol):
-    """Add rows u, divided by their lengths unless ``is_unit``, to statistics about ``reference`` c (d,).
+class DirectionBatch(NamedTuple):
+    """Vectors (n, d) whose directions u are to be added to folds, vector j to fold ``(first_fold + j) % k``.
 
-    Row j counts for block ``(first + j) % k``: ``sums`` (k, d), ``weight``, ``weight2`` and ``spread`` (k,)
-    gain ``w (u - c)``, ``w``, ``w**2`` and ``w |u - c|**2``. Where `FAR` allows it for a chunk of rows, with
-    T the sum of ``w u`` and W that of ``w`` in a block, the first gains ``T - W c`` and the last
-    ``2 max(W - T @ c, 0)``. All but ``rows`` is float64; ``weights`` None are ones. ``squares`` (n,) holds
-    the squares of the rows if ``chunk`` is 0, which then is all of them; else each chunk begins with its
-    own. It is overwritten.
-
-    True if all squares are in [``least``, ``most``]; else the call ends at once, in the midst of its work.
+    Where ``is_unit``, u is the vector itself; else the vector is divided by its length. ``squares`` (n,)
+    holds their squares if ``chunk`` is 0; else the kernel goes through ``chunk`` vectors at a time and begins
+    by computing their squares. It is overwritten.
     """
 
-    def __call__(
-        self,
-        rows: Array,
-        weights: Array | None,
-        squares: Array,
-        least: float,
-        most: float,
-        is_unit: bool,
-        chunk: int,
-        first: int,
-        reference: Array,
-        sums: Array,
-        weight: Array,
-        weight2: Array,
-        spread: Array,
-    ) -> bool: ...
+    rows: Array
+    weights: Array | None  #: (n,), float64; None: all 1
+    squares: Array  #: (n,), float64
+    least: float  #: bounds of the squares
+    most: float
+    is_unit: bool
+    chunk: int
+    first_fold: int
+
+
+class FoldArrays(NamedTuple):
+    """Sums over the directions u of each of k folds, all float64, about a reference direction c."""
+
+    reference: Array  #: c, (d,)
+    sums: Array  #: ``sum w (u - c)``, (k, d)
+    weight: Array  #: ``sum w``, (k,)
+    weight2: Array  #: ``sum w**2``, (k,)
+    sq_distance: Array  #: ``sum w |u - c|**2``, (k,)
+
+
+class AddDirections(Protocol):
+    """Add directions to the sums of their folds.
+
+    Where `FAR` allows it for a chunk, with T the sum of ``w u`` and W that of ``w`` over a fold, ``sums``
+    gains ``T - W c`` and ``sq_distance`` gains ``2 max(W - T @ c, 0)``.
+
+    Returns True if all squares are in [``least``, ``most``]; else it returns at once, with part of its work
+    done.
+    """
+
+    def __call__(self, batch: DirectionBatch, folds: FoldArrays) -> bool: ...
 
 
 class Kernels(NamedTuple):
@@ -367,4 +377,4 @@ class Kernels(NamedTuple):
     look: Look
     linear: Linear
     squares: Squares
-    directions: Directions
+    directions: AddDirections

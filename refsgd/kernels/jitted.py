@@ -9,7 +9,7 @@ import numpy as np
 
 from . import vsgd_numba
 from .contract import BLOCK, FD, MAX_CURV_EXPONENT, WIDEN, Array, Kernels
-from .jitted_directions import directions, square_rows
+from .directions_numba import directions, square_rows
 from .jitted_linear import linear, look
 
 MAX_CURV_F32 = 2.0 ** MAX_CURV_EXPONENT["float32"]

@@ -10,7 +10,7 @@ import numpy as np
 from .._errors import BackendError
 from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
 from . import contract
-from .contract import Advance, Array, Kernels
+from .contract import Advance, Array, DirectionBatch, FoldArrays, Kernels
 
 _ABI_VERSION = 6
 
@@ -54,6 +54,10 @@ _PUBLISHED_PROBE, _PUBLISHED_STEP, _PUBLISHED_STEP_FD, _PUBLISHED_STEP_AT = map(
     _functions, ("published_probe", "published_step", "published_step_fd", "published_step_at")
 )
 _LOOK, _LINEAR, _SQUARES, _DIRECTIONS = map(_functions, ("look", "linear", "squares", "directions"))
+_DIRECTION_JOBS = {
+    np.dtype(np.float32): ffi.typeof("refsgd_direction_job_f32 *"),
+    np.dtype(np.float64): ffi.typeof("refsgd_direction_job_f64 *"),
+}
 _buffer = ffi.from_buffer
 _OK = lib.REFSGD_OK  # a look at lib takes its time
 
@@ -266,30 +270,20 @@ def squares(rows: Array, squares: Array) -> None:
     _check(function(_buffer(ctype, rows), *rows.shape, _buffer(_DOUBLES, squares, True)))
 
 
-def directions(
-    rows: Array,
-    weights: Array | None,
-    squares: Array,
-    least: float,
-    most: float,
-    is_unit: bool,
-    chunk: int,
-    first: int,
-    reference: Array,
-    sums: Array,
-    weight: Array,
-    weight2: Array,
-    spread: Array,
-) -> bool:
-    ctype, function = _DIRECTIONS[rows.dtype]
-    given = ffi.NULL if weights is None else _buffer(_DOUBLES, weights)
-    scalars = least, most, is_unit, chunk, first
-    outputs = [_buffer(_DOUBLES, array, True) for array in (sums, weight, weight2, spread)]
-    status = function(
-        _buffer(ctype, rows), *rows.shape, given, _buffer(_DOUBLES, squares, True), *scalars,
-        _buffer(_DOUBLES, reference), len(sums), *outputs,
+def directions(batch: DirectionBatch, folds: FoldArrays) -> bool:
+    ctype, function = _DIRECTIONS[batch.rows.dtype]
+    rows, weights, squares, *scalars = batch
+    reference, *outputs = folds
+    job = ffi.new(
+        _DIRECTION_JOBS[rows.dtype],
+        [
+            _buffer(ctype, rows), ffi.NULL if weights is None else _buffer(_DOUBLES, weights),
+            _buffer(_DOUBLES, squares, True), *rows.shape, *scalars,
+            _buffer(_DOUBLES, reference), len(folds.sums),
+            *[_buffer(_DOUBLES, array, True) for array in outputs],
+        ],
     )  # fmt: skip
-    return _are_fit(status)
+    return _are_fit(function(job))
 
 
 _INSTRUCTIONS = ffi.string(lib.refsgd_instruction_set()).decode()

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import vsgd_numpy
 from .contract import FD, MAX_CURV_EXPONENT, WIDEN, Array, Kernels
-from .reference_directions import directions, square_rows
+from .directions_numpy import directions, square_rows
 from .reference_linear import linear, look
 
 

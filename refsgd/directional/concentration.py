@@ -1,12 +1,12 @@
 r"""The Bessel ratio ``A = I_{d/2}(kappa) / I_{d/2-1}(kappa)`` and its inverse, for any dimension.
 
-Throughout, ``lambda = (d-1)/2``, ``s = hypot(lambda, kappa)``, ``q = lambda/s``. Where ``s >= 32`` both
-directions are short sums in ``1/s`` whose coefficients depend on ``q`` alone (``_coefficients.py``); below,
-the ratio is carried down by the recurrence of the Bessel functions from an order where the sum holds, and
-the inverse is found by Householder steps. The sums are formal asymptotic expansions: the comparison with
-mpmath in the tests is their proof.
+Throughout, ``lambda = (d-1)/2``, ``s = hypot(lambda, kappa)`` and ``q = lambda/s``. Where ``s >= 32``, both
+the ratio and its inverse are short sums in ``1/s`` whose coefficients depend on ``q`` alone
+(``_coefficients.py``). Below, the recurrence of the Bessel functions carries the ratio down from an order
+where the sum holds, and Householder steps find the inverse. The sums are formal asymptotic expansions; the
+tests justify them by comparison with mpmath.
 
-The NumPy loops here are the oracle of the compiled ones in ``_compiled.py``, which take over for long arrays.
+The NumPy loops here are the oracle for the compiled ones in ``_compiled.py``, which long arrays use.
 """
 
 from __future__ import annotations
@@ -14,29 +14,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.polynomial.polynomial import polyval
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._config import backend_name
-from .._errors import message
-from .._validation import real
+from ._arguments import broadcast, checked, half_dimension, with_complement
 from ._coefficients import CONCENTRATION, RATIO
+from ._series import LAST_STEP, MAX_STEPS, SERIES_FROM, Floats, double_sum
 
-Floats = NDArray[np.float64]
-
-# Terms that leave a remainder below one rounding error, by s; one more where the sum itself is wanted to full
-# relative accuracy (the derivative of the ratio).
-SERIES_FROM = 32.0
-TERMS_FROM = (SERIES_FROM, 46.0, 72.0, 125.0, 330.0, 2e3, 8e3, 2e5)
-TERMS = (14, 12, 10, 8, 6, 4, 3, 2)
-
-# After a fourth-order step of 5e-5 the error is below 1e-17. The start is so good that three steps do.
-LAST_STEP = 5e-5
-MAX_STEPS = 8
-
-# NumPy is done with fewer values in some ms, for which nobody should wait for Numba to start, let alone to
-# compile. By size alone, and not by what ran before, so that equal calls give equal bits.
+# Below this size NumPy takes a few ms, less than loading or compiling with Numba. The size alone decides, not
+# what ran before, so that equal calls give equal bits.
 COMPILED_FROM = 4096
 
 
@@ -61,6 +48,11 @@ def ratio(kappa: ArrayLike, dim: ArrayLike) -> Any:
     ValueError
         If a concentration is negative, a dimension is below 2 or not finite, or shapes do not broadcast.
 
+    See Also
+    --------
+    concentration : the inverse.
+    ratio_complement, ratio_derivative
+
     Examples
     --------
     >>> float(ratio(2.0, 3))  # in three dimensions coth(kappa) - 1/kappa
@@ -72,7 +64,22 @@ def ratio(kappa: ArrayLike, dim: ArrayLike) -> Any:
 
 
 def ratio_complement(kappa: ArrayLike, dim: ArrayLike) -> Any:
-    """``1 - A(kappa)`` to full relative accuracy, for the arguments of :func:`ratio`.
+    """``1 - A(kappa)`` to full relative accuracy.
+
+    Parameters
+    ----------
+    kappa : array_like of float
+        Concentration, in [0, inf]; 0 gives 1 and inf gives 0. NaN gives NaN.
+    dim : array_like of float
+        Dimension of the space, real and at least 2; broadcast against `kappa`.
+
+    Returns
+    -------
+    ndarray of float64, or a float where both arguments are scalars
+
+    See Also
+    --------
+    ratio : what it raises.
 
     Examples
     --------
@@ -83,9 +90,24 @@ def ratio_complement(kappa: ArrayLike, dim: ArrayLike) -> Any:
 
 
 def ratio_derivative(kappa: ArrayLike, dim: ArrayLike) -> Any:
-    """``dA/dkappa = 1 - A**2 - (d-1)*A/kappa`` to full relative accuracy, for the arguments of :func:`ratio`.
+    """``dA/dkappa = 1 - A**2 - (d-1)*A/kappa`` to full relative accuracy.
 
-    It is the variance of ``mu @ u``, and the Fisher information of one observation on kappa.
+    It is the variance of ``mu @ u``, and the Fisher information on kappa in one observation.
+
+    Parameters
+    ----------
+    kappa : array_like of float
+        Concentration, in [0, inf]; 0 gives 1/dim and inf gives 0. NaN gives NaN.
+    dim : array_like of float
+        Dimension of the space, real and at least 2; broadcast against `kappa`.
+
+    Returns
+    -------
+    ndarray of float64, or a float where both arguments are scalars
+
+    See Also
+    --------
+    ratio : what it raises.
 
     Examples
     --------
@@ -95,15 +117,15 @@ def ratio_derivative(kappa: ArrayLike, dim: ArrayLike) -> Any:
     return triple(kappa, dim)[2]
 
 
-# Its name where it is a property of the distribution rather than a ratio of Bessel functions.
+# The same function, named as a property of the distribution.
 mean_resultant_length = ratio
 
 
 def concentration(r: ArrayLike, dim: ArrayLike, one_minus_r: ArrayLike | None = None) -> Any:
     """Concentration kappa with ``A(kappa) = r``: the maximum-likelihood estimate from r.
 
-    No Bessel function is called. For ``s0 >= 32`` the inverse series of the ratio is summed; below it starts
-    fourth-order steps in log kappa.
+    Calls no Bessel function. For ``s0 >= 32`` it sums the inverse series of the ratio; below, it starts from
+    that series and takes fourth-order steps in log kappa.
 
     Parameters
     ----------
@@ -112,7 +134,8 @@ def concentration(r: ArrayLike, dim: ArrayLike, one_minus_r: ArrayLike | None = 
     dim : array_like of float
         Dimension of the space, real and at least 2; broadcast against `r`.
     one_minus_r : array_like of float, optional
-        ``1 - r``. Near 1 all the information is in it: pass it where it is known better than by subtraction.
+        ``1 - r``. For r near 1 it carries all the information: pass it if you know it better than by
+        subtraction.
 
     Returns
     -------
@@ -125,6 +148,11 @@ def concentration(r: ArrayLike, dim: ArrayLike, one_minus_r: ArrayLike | None = 
     ValueError
         If `r` or `one_minus_r` is outside [0, 1], they do not add up to 1, a dimension is below 2 or not
         finite, or shapes do not broadcast.
+
+    See Also
+    --------
+    ratio : the inverse, `refsgd.vmf.mean_resultant_length`.
+    refsgd.DirectionStats.concentration : other estimates, from data.
 
     Examples
     --------
@@ -160,84 +188,21 @@ def _concentration(r: Floats, b: Floats, lam: Floats) -> Floats:
 
 
 def compiled_for(size: int) -> Any:
-    """The module of compiled loops where so many values are worth it, else None.
+    """The module of compiled loops if `size` values are worth it, else None.
 
-    Backend "numba" has them for any size, "numpy" for none, and the others where Numba is installed.
+    Backend "numba" uses it for any size, "numpy" never, and the others if Numba is installed.
     """
     name = backend_name()
     if name == "numpy" or (name != "numba" and (size < COMPILED_FROM or kernels.unavailable("numba"))):
         return None
-    kernels.load("numba")  # says so if it was asked for and is not there
+    kernels.load("numba")  # raises if the user chose Numba and it is missing
     from . import _compiled
 
     return _compiled
 
 
-def checked(name: str, value: ArrayLike, high: float) -> Floats:
-    """`value` as float64 in [0, high], where NaN passes."""
-    array = real(name, value)
-    bad = (array < 0.0) | (array > high)
-    if bad.any():
-        got = f"{np.count_nonzero(bad)} of {array.size} values outside (first: {array[bad][0]})"
-        raise ValueError(message(name, f"be in [0, {high:g}]", got, "pass values in that range"))
-    return array
-
-
-def with_complement(r: ArrayLike, one_minus_r: ArrayLike | None) -> tuple[Floats, Floats]:
-    """r and 1 - r as float64 of one shape, in [0, 1] or NaN, the latter by subtraction if it is not given."""
-    r = checked("r", r, 1.0)
-    if one_minus_r is None:
-        return r, 1.0 - r
-    r, b = broadcast(r=r, one_minus_r=checked("one_minus_r", one_minus_r, 1.0))
-    off = np.abs(r + b - 1.0)
-    if (off > 1e-6).any():
-        got = f"r + one_minus_r that is off 1 by {np.nanmax(off):.3g}"
-        raise ValueError(message("one_minus_r", "equal 1 - r", got, "pass r and 1 - r of the same sample"))
-    return r, b
-
-
-def broadcast(**arrays: Floats) -> tuple[Floats, ...]:
-    """The arrays in one shape."""
-    try:
-        return np.broadcast_arrays(*arrays.values())
-    except ValueError:
-        shapes = ", ".join(str(array.shape) for array in arrays.values())
-        remedy = "add an axis to one of them"
-        raise ValueError(
-            message(" and ".join(arrays), "have shapes that broadcast", shapes, remedy)
-        ) from None
-
-
-def half_dimension(dim: ArrayLike) -> Floats:
-    """``lambda = (dim - 1)/2``."""
-    return (dimension(dim) - 1.0) / 2.0
-
-
-def dimension(dim: ArrayLike) -> Floats:
-    """`dim` as float64, finite and at least 2."""
-    array = real("dim", dim)
-    bad = ~((array >= 2.0) & (array < np.inf))
-    if bad.any():
-        got = f"{np.count_nonzero(bad)} of {array.size} values that are not (first: {array[bad][0]})"
-        raise ValueError(message("dim", "be finite and at least 2", got, "pass the dimension of the space"))
-    return array
-
-
-def double_sum(table: tuple[tuple[float, ...], ...], t: Floats, s: Floats, more: int) -> Floats:
-    """``sum_k P_k(t)/s**k`` over as many rows P_k of the table as each s needs, and `more`."""
-    total = np.zeros(s.shape)
-    needed = np.searchsorted(TERMS_FROM[1:], s, side="right")
-    for i in np.unique(needed):
-        at = needed == i
-        inside = np.zeros(np.count_nonzero(at))
-        for row in reversed(table[: TERMS[i] + more]):
-            inside = (inside + polyval(t[at], row)) / s[at]
-        total[at] = inside
-    return total
-
-
 def triple(kappa: ArrayLike, dim: ArrayLike) -> tuple[Any, ...]:
-    """A, 1 - A and A', the arguments checked and broadcast and the limits included."""
+    """A, 1 - A and A' of checked and broadcast arguments, limits included."""
     grid = broadcast(kappa=checked("kappa", kappa, np.inf), dim=half_dimension(dim))
     x, lam = (v.ravel() for v in grid)
     found = np.empty((3, x.size))
@@ -255,7 +220,7 @@ def triple(kappa: ArrayLike, dim: ArrayLike) -> tuple[Any, ...]:
 
 
 def _inner_triple(x: Floats, lam: Floats) -> tuple[Floats, Floats, Floats]:
-    """A, 1 - A and A' at finite x: the one place where they are computed."""
+    """A, 1 - A and A' at finite x; nothing else in NumPy computes them."""
     short = np.sqrt(SERIES_FROM**2 - np.minimum(x, SERIES_FROM) ** 2) - lam
     shift = np.where(np.hypot(lam, x) < SERIES_FROM, np.ceil(short), 0.0)
     a_over_x, b, slope = _series(x, lam + shift)
@@ -268,7 +233,7 @@ def _inner_triple(x: Floats, lam: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _series(x: Floats, lam: Floats) -> tuple[Floats, Floats, Floats]:
-    """A/x, 1 - A and A' by the sum in 1/s, none of them through a difference of near numbers."""
+    """A/x, 1 - A and A' by the sum in 1/s, without differences of nearly equal numbers."""
     s = np.hypot(lam, x)
     q = lam / s
     c = double_sum(RATIO, q, s, 1)
@@ -281,10 +246,10 @@ def _series(x: Floats, lam: Floats) -> tuple[Floats, Floats, Floats]:
 def _carried_down(
     x: Floats, lam: Floats, shift: Floats, a_over_x: Floats, b: Floats, slope: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """A/x, 1 - A and A' at order lambda - 1/2, from the same three at an order that is higher by `shift`.
+    """A/x, 1 - A and A' at order lambda - 1/2, from their values at an order higher by `shift`.
 
-    One step down is ``I_{n-1} = (2n/x) I_n + I_{n+1}``; u is proportional to I_{n-1}, and v = u*(1 - A) and
-    z = u**2 * A' go with it, so that nothing is divided until the end.
+    One step down is ``I_{n-1} = (2n/x) I_n + I_{n+1}``. u is proportional to I_{n-1}, v = u*(1 - A) and
+    z = u**2 * A', so the only divisions are at the end.
     """
     h = 0.5 * x
     u, u_above, v, z = np.ones_like(x), 2.0 * a_over_x, b, slope
