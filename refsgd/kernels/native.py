@@ -12,7 +12,7 @@ from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
 from . import contract
 from .contract import Advance, Array, DirectionBatch, FoldArrays, Kernels
 
-_ABI_VERSION = 6
+_ABI_VERSION = 7
 
 if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
     _ABI_VERSION,
