@@ -22,7 +22,7 @@ FORBIDDEN = {
     "models": {"kernels", "sgd", "directional"},
 }
 MAY_IMPORT = {
-    "kernels": {"kernels", "_errors", "_kernels"},
+    "kernels": {"kernels", "_errors", "_kernels", "_numba"},
     "textdata": {"textdata", "_errors", "_validation"},
 }
 
@@ -30,13 +30,7 @@ MAY_IMPORT = {
 ALLOWED = {
     "dask": {"refsgd.adapters.dask"},
     "matplotlib": {"refsgd.plotting"},
-    "numba": {
-        "refsgd.directional._compiled",
-        "refsgd.kernels.jitted",
-        "refsgd.kernels.jitted_directions",
-        "refsgd.kernels.jitted_linear",
-        "refsgd.sgd.compiled",
-    },
+    "numba": {"refsgd._numba", "refsgd.kernels.jitted", "refsgd.sgd.compiled"},
     "joblib": {"refsgd.adapters.epochs"},
     "sklearn": {f"refsgd.adapters.{name}" for name in ("classifier", "epochs", "mixture", "regressor")},
     "torch": {"refsgd.adapters.torch", "refsgd.adapters.torch_models"},
@@ -124,6 +118,7 @@ def test_module_keeps_the_import_rule(module: str) -> None:
         ("refsgd.sgd.linear", "from ..commands import fit"),
         ("refsgd.kernels.reference", "from .._config import backend_name"),
         ("refsgd.sgd.minimize", "import numba as nb"),
+        ("refsgd.kernels.jitted_linear", "import numba"),
         ("refsgd.sgd.minimize", "from importlib import import_module\nimport_module('numba')"),
         ("refsgd.kernels.jitted", "from .._kernels import lib"),
         ("refsgd.adapters.torch", "from sklearn.base import BaseEstimator"),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from .._numba import jit
 from .contract import BLOCK, DIRECTION_LANES, FAR, Array
-
-jit = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
 @jit
