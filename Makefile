@@ -42,7 +42,7 @@ clean:
 # One stamp an extra; an edit of the C sources builds the extension anew.
 .venv/with-%: .venv/bin/python $(BUILT_FROM)
 	@echo "Installing refsgd[$*] into .venv ..."
-	@$(PIP) install -e ".[$*]"
+	@$(PIP) install -e ".[$*]" --config-settings editable_mode=compat
 	@touch $@
 
 .venv/bin/python:
