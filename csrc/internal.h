@@ -16,6 +16,13 @@
 #define CLONES
 #endif
 
+/* Before a loop: no two of its arrays overlap. */
+#ifdef __clang__
+#define IVDEP _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define IVDEP _Pragma("GCC ivdep")
+#endif
+
 /* A span covers columns [begin, end); begin is a multiple of REFSGD_BLOCK. */
 typedef void (*span_fn)(const void *job, size_t begin, size_t end);
 void refsgd_over_spans(span_fn span, const void *job, size_t d, int threads);

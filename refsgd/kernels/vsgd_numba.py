@@ -44,8 +44,9 @@ def moved(x, m, v, g, length, limit, zero, one):  # type: ignore[no-untyped-def]
     ratio = abs(m) / (v if v > 0 else one)
     gain = ratio if v > 0 else zero
     reach = limit * math.sqrt(abs(v - m * m))
-    limited = min(max(g, m - reach), m + reach)
-    there = x - (length * gain) * limited
+    low, high = m - reach, m + reach
+    limited = g if g > low else low
+    there = x - (length * gain) * (limited if limited < high else high)
     return (there if there - there == 0 else x), gain  # a step that would overflow is not taken
 
 
@@ -62,8 +63,8 @@ def update(x, m, v, tau, grad, factor, length):  # type: ignore[no-untyped-def]
         m[i] += keep * off
         v[i] += keep * (g * g - v[i])
         x[i], gain = moved(x[i], m[i], v[i], g, length, limit, zero, one)
-        rho = min(abs(m[i]) * gain, one)
-        tau[i] = (one - rho) * t + one
+        rho = abs(m[i]) * gain
+        tau[i] = (one - (one if rho > one else rho)) * t + one  # NaN where rho is
 
 
 @jit
@@ -80,7 +81,7 @@ def check(grad: Array, unit: float, sums: Array) -> None:
 @inline
 def probe_point(x, m, v, length, eps, one):  # type: ignore[no-untyped-def]
     ratio = length * m / (math.sqrt(v) if v > 0 else one)
-    offset = ratio if v > 0 else x - x
+    offset = ratio if v > 0 else one - one
     shortest = eps * abs(x)
     if abs(offset) <= shortest:
         offset = math.copysign(shortest, offset)

@@ -20,7 +20,7 @@ def add_up(values: list[Array], sums: Array) -> None:
     for column, value in enumerate(values):
         padded = np.zeros(n_blocks(value.size) * BLOCK, value.dtype)
         padded[: value.size] = value
-        lanes = np.add.accumulate(padded.reshape(-1, BLOCK // LANES, LANES), axis=1)[:, -1]
+        lanes = np.add.accumulate(padded.reshape(-1, BLOCK // LANES, LANES), axis=1)[:, -1] + 0  # no -0
         sums[:-1, column] = np.add.accumulate(lanes.astype(np.float64), axis=1)[:, -1]
         sums[-1, column] = np.add.accumulate(sums[:-1, column])[-1]
 
@@ -56,7 +56,9 @@ def moved(x: Array, m: Array, v: Array, g: Array, length: float) -> tuple[Array,
     """x after a step along g, and the gain ``|m| / v``, which is ``sqrt(rho) / D``."""
     gain = over(np.abs(m), v)
     reach = LIMIT * np.sqrt(np.abs(v - m * m))
-    limited = np.minimum(np.maximum(g, m - reach), m + reach)
+    low, high = m - reach, m + reach
+    limited = np.where(g > low, g, low)  # NumPy's minimum has zeros of either sign
+    limited = np.where(limited < high, limited, high)
     there = x - (x.dtype.type(length) * gain) * limited
     return np.where(np.isfinite(there), there, x), gain  # a step that would overflow is not taken
 
