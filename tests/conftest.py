@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from backends import BACKENDS
 from hypothesis import settings
 
 from refsgd._errors import BackendError
@@ -16,8 +17,6 @@ from refsgd._errors import BackendError
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if "CI" in os.environ else "dev")
-
-BACKENDS = [os.environ["REFSGD_BACKEND"]] if os.environ.get("REFSGD_BACKEND") else ["numpy", "numba", "c"]
 
 
 @pytest.fixture(scope="session", params=BACKENDS)

@@ -9,6 +9,7 @@ import pickle
 import numpy as np
 import oracles_vsgd
 import pytest
+from backends import compared_with_numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, csr_matrix
@@ -306,6 +307,7 @@ def test_permuted_parameters_give_the_permuted_trajectory(backend):
     np.testing.assert_allclose(permuted, xs[:, order], rtol=1e-9, atol=1e-11)  # sums in another order
 
 
+@compared_with_numpy
 @pytest.mark.parametrize("rule", [VSGD(), VSGD(average=True), VSGD("sparse"), VSGD("orthogonal")], ids=repr)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (5, 37), (1, 4100), (2, 4100)])
@@ -318,6 +320,7 @@ def test_backends_agree_to_the_last_bit(backend, rule, dtype, n, d):
     assert_same(run, reference)
 
 
+@compared_with_numpy
 def test_number_of_threads_changes_no_bit(backend):
     d = 2 * 131072 + 5
     samples = np.random.default_rng(0).normal(size=(14, d)).astype(np.float32)
