@@ -1,4 +1,4 @@
-"""The fixture of backends, and how hypothesis runs.
+"""The fixture of backends, marks by what a test needs, and how hypothesis runs.
 
 ``REFSGD_BACKEND`` fixes one backend. With ``REFSGD_REQUIRE_BACKENDS=1`` a backend that cannot be used is a
 failure.
@@ -17,6 +17,14 @@ from refsgd._errors import BackendError
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if "CI" in os.environ else "dev")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "backend" in getattr(item, "fixturenames", ()):
+            item.add_marker("each_backend")
+        if "numba" in getattr(getattr(item, "callspec", None), "params", {}).values():
+            item.add_marker("numba")
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
