@@ -103,7 +103,7 @@ def run_demo(options: argparse.Namespace) -> None:
     data = datasets.load_mnist(options.data) if options.data else datasets.load_digits()
     model = demo.make_model(options.model, data.X_train.shape[1])
     title = (
-        f"vSGD-fd on {data.name}: {options.model}, {model.n_params} parameters, "
+        f"VSGD on {data.name}: {options.model}, {model.n_params} parameters, "
         f"{len(data.y_train)} images, minibatches of {options.batch_size}"
     )
     print(f"{title}\nno learning rate, no schedule, nothing tuned\n\n{demo.HEADER}", flush=True)

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import refsgd.sgd.scipy_method
 from refsgd import Moments
@@ -24,7 +25,7 @@ def drive(run, samples, scale=1.0):
     """Tell the gradients of ``scale |x - sample|**2 / 2``; return the trajectory of x."""
     xs = []
     for c in samples:
-        run.tell([scale * (point - c) for point in run.ask()])
+        run.tell(scale * (run.ask() - c))
         xs.append(run.x.copy())
     return np.array(xs)
 
@@ -119,7 +120,7 @@ def test_run_is_what_plain_loops_give(backend, rule, plain, n):
     for c in draws(200, n, 4, seed=3):
         gradients = [[curvatures[i] * (x[i] - row[i]) for row in c] for i in range(4)]
         x = [x[i] - plains[i].step(math.fsum(gradients[i]) / n) for i in range(4)]
-        run.tell([np.array(curvatures) * (run.ask()[0] - c)])
+        run.tell(np.array(curvatures) * (run.ask() - c))
         # Other orders of the same sums: a few roundings a step, none of which the rules amplify.
         np.testing.assert_allclose(run.x, x, rtol=1e-12, atol=1e-12)
     assert x[3] == 2.0  # never a gradient
@@ -133,7 +134,7 @@ def test_run_is_what_plain_loops_give(backend, rule, plain, n):
 def test_first_step_of_adam_is_the_rate_along_the_sign(rate):
     g = np.array([1e-3, -7.0, 1e5, -1.0])
     run = Adam(rate).start(np.zeros(4))
-    run.tell([g[np.newaxis]])
+    run.tell(g[np.newaxis])
     np.testing.assert_allclose(run.x, -rate * g / (np.abs(g) + 1e-8), rtol=1e-14)  # a few roundings
     np.testing.assert_allclose(run.x, -rate * np.sign(g), rtol=1.1e-5)  # eps / |g| is at most 1e-5
 
@@ -141,7 +142,7 @@ def test_first_step_of_adam_is_the_rate_along_the_sign(rate):
 def test_adam_goes_at_its_rate_down_a_constant_slope():
     run = Adam(0.01).start(np.zeros(2))
     for t in range(1, 2001):
-        run.tell([np.array([[3.0, -0.2]])])
+        run.tell(np.array([[3.0, -0.2]]))
         np.testing.assert_allclose(run.x, [-0.01 * t, 0.01 * t], rtol=6e-8)  # eps / |g| is 5e-8
 
 
@@ -149,7 +150,7 @@ def test_adagrad_goes_as_the_root_of_time_down_a_constant_slope():
     run = AdaGrad(0.1).start(np.zeros(2))
     drops = 0.1 / np.sqrt(np.arange(1, 101))
     for drop in np.cumsum(drops):
-        run.tell([np.array([[3.0, -0.2]])])
+        run.tell(np.array([[3.0, -0.2]]))
         np.testing.assert_allclose(run.x, [-drop, drop], rtol=1e-8)  # eps / |g| is 5e-10
 
 
@@ -169,7 +170,7 @@ def test_rates_are_what_the_latest_step_used(rule):
     np.testing.assert_array_equal(run.rates, np.zeros(4))
     for c in draws(20, 3, 4):
         before, grad = run.x.copy(), (run.x - c).mean(axis=0)
-        run.tell([run.x - c])
+        run.tell(run.x - c)
         direction = run.state_dict()["g_avg"] if isinstance(rule, Adam) else grad
         # x is of the order of 1: what a step loses is a rounding of x, and the mean is summed otherwise.
         np.testing.assert_allclose(before - run.x, run.rates * direction, rtol=1e-10, atol=1e-15)
@@ -180,7 +181,7 @@ def test_rate_of_sgd_counts_the_steps_before():
     run = SGD(0.5, decay=0.25).start(np.zeros(2))
     rates = []
     for _ in range(4):
-        run.tell([np.ones((1, 2))])
+        run.tell(np.ones((1, 2)))
         rates.append(run.rates.tolist())
     assert rates == [[0.5 / (1 + 0.25 * t)] * 2 for t in range(4)]
 
@@ -189,19 +190,20 @@ def test_rate_of_sgd_counts_the_steps_before():
 def test_asking_gives_x_and_telling_counts(rule):
     run = started(rule)
     assert (run.n_steps, run.n_samples, run.batch_size) == (0, 0, 1)
-    (point,) = run.ask()
+    point = run.ask()
     np.testing.assert_array_equal(point, run.x)
     for n in (3, 1, 5):
         drive(run, draws(1, n, 3))
         assert run.batch_size == n
-    assert (run.n_steps, run.n_samples) == (3, 9)
+    assert (run.n_steps, run.n_samples, run.n_gradients) == (3, 9, 3)
+    assert not run.is_open
     assert rule.requires == ()
 
 
 @every_rule
 def test_x_is_a_view_that_follows_the_run(rule):
     run = started(rule)
-    view, (point,) = run.x, run.ask()
+    view, point = run.x, run.ask()
     drive(run, draws(1, 2, 3))
     np.testing.assert_array_equal(view, started(rule, steps=1).x)
     assert np.shares_memory(view, run.x) and np.shares_memory(point, run.x)
@@ -211,8 +213,8 @@ def test_x_is_a_view_that_follows_the_run(rule):
 def test_float32_stays_float32(backend, rule):
     run = rule.start(np.linspace(-2, 3, 5, dtype=np.float32), backend=backend)
     for c in draws(15, 3, 5):  # gradients in float64
-        run.tell([run.x - c])
-        assert {a.dtype for a in (run.x, run.rates, *run.ask())} == {np.dtype(np.float32)}
+        run.tell(run.x - c)
+        assert {a.dtype for a in (run.x, run.rates, run.ask())} == {np.dtype(np.float32)}
     saved = run.state_dict()
     assert {saved[name].dtype for name in ("x", *rule.averages)} == {np.dtype(np.float32)}
     twin = rule.start(np.linspace(-2, 3, 5), backend=backend)
@@ -240,13 +242,24 @@ def test_rows_moments_and_tuples_give_the_same_run(backend, rule, n):
         lambda rows: Moments.from_rows(rows, backend=backend),
         lambda rows: tuple(Moments.from_rows(rows, backend=backend)),
         lambda rows: tuple(Moments.from_rows(rows, backend=backend))[:2],  # only the mean is used
+        scipy.sparse.csr_array,
     ]
     runs = [rule.start(np.linspace(-2, 3, 5), backend=backend) for _ in forms]
     for form, run in zip(forms, runs, strict=True):
         for c in draws(30, n, 5):
-            run.tell([form(run.x - c)])
+            run.tell(form(run.x - c))
     for run in runs[1:]:
         assert_same(run, runs[0])
+
+
+@every_rule
+def test_mean_gradient_counts_as_one_sample(rule):
+    mean, row = started(rule), started(rule)
+    for c in draws(30, 1, 3):
+        mean.tell((mean.x - c)[0])
+        row.tell(row.x - c)
+    assert_same(mean, row)
+    assert mean.n_samples == 30
 
 
 @every_rule
@@ -254,8 +267,8 @@ def test_gradient_may_be_a_view_of_the_point(rule):
     """Of ``x**2 / 2`` the gradient is x itself."""
     view, copy = rule.start(np.array([3.0, -1.0])), rule.start(np.array([3.0, -1.0]))
     for _ in range(30):
-        view.tell([view.ask()[0][np.newaxis]])
-        copy.tell([copy.ask()[0][np.newaxis].copy()])
+        view.tell(view.ask()[np.newaxis])
+        copy.tell(copy.ask()[np.newaxis].copy())
     assert_same(view, copy)
 
 
@@ -361,33 +374,42 @@ GOOD = np.ones((2, 3))
 
 @every_rule
 @pytest.mark.parametrize(
-    ("gradients", "error", "match"),
+    ("gradient", "error", "match"),
     [
-        ([], ValueError, r"gradients must have 1 entry, got 0; pass one for the one point of ask\(\)"),
-        ([GOOD, GOOD], ValueError, "gradients must have 1 entry, got 2"),
-        ([GOOD[:, :2]], ValueError, r"grad must have shape \(n, 3\), got \(2, 2\); pass one row per sample"),
-        ([GOOD[0]], ValueError, r"grad must have shape \(n, 3\), got \(3,\)"),
-        ([GOOD[:0]], ValueError, "grad must have at least one row"),
-        ([GOOD.astype(int)], TypeError, "grad must have dtype float32 or float64, got int64"),
-        ([(2, np.ones(4))], ValueError, r"mean of grad must have shape \(3,\), got \(4,\)"),
-        ([(0, np.ones(3))], ValueError, "n_samples of grad must be at least 1, got 0"),
         (
-            [GOOD * [1, np.nan, 1]],
+            [],
+            ValueError,
+            r"grad must have shape \(3,\), got \(0,\); pass the mean gradient \(d,\) or one row",
+        ),
+        (
+            [GOOD, GOOD],
+            ValueError,
+            r"grad must have shape \(n, 3\), got \(2, 2, 3\); pass one row per sample",
+        ),
+        (GOOD[:, :2], ValueError, r"grad must have shape \(n, 3\), got \(2, 2\); pass one row per sample"),
+        (GOOD[0, :2], ValueError, r"grad must have shape \(3,\), got \(2,\)"),
+        (GOOD[:0], ValueError, "grad must have at least one row"),
+        (GOOD.astype(int), TypeError, "grad must have dtype float32 or float64, got int64"),
+        (None, TypeError, "grad must have dtype float32 or float64, got object"),
+        ((2, np.ones(4)), ValueError, r"mean of grad must have shape \(3,\), got \(4,\)"),
+        ((0, np.ones(3)), ValueError, "n_samples of grad must be at least 1, got 0"),
+        (
+            GOOD * [1, np.nan, 1],
             FloatingPointError,
             "grad must be finite, .* at step 4, got 1 of 3 entries",
         ),
-        ([GOOD * [1, 1, -np.inf]], FloatingPointError, "grad must be finite, .*at step 4, got 1 of 3"),
+        (GOOD * [1, 1, -np.inf], FloatingPointError, "grad must be finite, .*at step 4, got 1 of 3"),
         (
-            [(1, np.full(3, 1e200))],
+            (1, np.full(3, 1e200)),
             FloatingPointError,
             r"its square too, at step 4, got a largest .* 1e\+200",
         ),
     ],
 )
-def test_refused_gradient_leaves_the_run_as_it_was(rule, gradients, error, match):
+def test_refused_gradient_leaves_the_run_as_it_was(rule, gradient, error, match):
     run, untouched = started(rule, steps=4), started(rule, steps=4)
     with pytest.raises(error, match=match):
-        run.tell(gradients)
+        run.tell(gradient)
     assert_same(run, untouched)
     for each in (run, untouched):
         drive(each, draws(3, 2, 3, seed=1))
@@ -407,11 +429,11 @@ def test_refused_gradient_leaves_the_run_as_it_was(rule, gradients, error, match
 def test_step_to_what_is_not_finite_is_not_taken(rule, grad, step, what):
     run, untouched = rule.start(np.zeros(2)), rule.start(np.zeros(2))
     for _ in range(step):
-        run.tell([np.full((1, 2), grad)])
-        untouched.tell([np.full((1, 2), grad)])
+        run.tell(np.full((1, 2), grad))
+        untouched.tell(np.full((1, 2), grad))
     match = f"{what} must be finite at step {step}, got 2 of 2 .*; choose a smaller rate or a smaller unit"
     with pytest.raises(FloatingPointError, match=match):
-        run.tell([np.full((1, 2), grad)])
+        run.tell(np.full((1, 2), grad))
     assert_same(run, untouched)
 
 

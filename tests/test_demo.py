@@ -26,7 +26,7 @@ def choice_of_backend(monkeypatch):
 
 
 def interrupt_at(monkeypatch, n_calls):
-    """Press Ctrl-C in one of the gradients: an epoch of digits has 144 minibatches, so 288 gradients."""
+    """Press Ctrl-C in one of the gradients: an epoch of digits takes 144 to 288."""
     moments, calls = Softmax.moments, []
 
     def interrupted(*args, **kwargs):
@@ -51,12 +51,12 @@ def write_idx(folder, name, array):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("model", ["tanh", "relu"])
 def test_demo_learns_the_digits_by_default(capfd, model, seed):
-    """Fixed seeds, which gave at most 1.4 %: 5 of the 360 test images, where 4 % are 14."""
+    """Fixed seeds, which gave at most 2.2 %: 8 of the 360 test images, where 4 % are 14."""
     assert main(["demo", "--model", model, "--seed", str(seed)]) == 0
     out, err = capfd.readouterr()
     last = re.fullmatch(r"test error ([\d.]+) % after 20 epochs, [\d.]+ s", out.splitlines()[-1])
     assert float(last[1]) <= 4
-    assert out.startswith(f"vSGD-fd on digits: {model}, 9010 parameters, 1437 images, minibatches of 10\n")
+    assert out.startswith(f"VSGD on digits: {model}, 9010 parameters, 1437 images, minibatches of 10\n")
     assert "no learning rate" in out
     assert len(re.findall(r"^ +\d+ .* % .* \.\.\. ", out, re.MULTILINE)) == 20
     assert err == ""  # no bar without a terminal
@@ -65,7 +65,7 @@ def test_demo_learns_the_digits_by_default(capfd, model, seed):
 def test_linear_model_learns_the_digits_too(capsys):
     assert main(["demo", "--model", "softmax", "--epochs", "5"]) == 0
     error = re.search(r"test error ([\d.]+) % after 5 epochs", capsys.readouterr().out)[1]
-    assert float(error) <= 8  # 5 % on seed 0; 90 % is chance
+    assert float(error) <= 6  # 3 % on seed 0; 90 % is chance
 
 
 def test_history_is_reproducible_and_complete():
@@ -156,7 +156,7 @@ def test_folder_of_the_user_is_trained_on(capsys, tmp_path):
         write_idx(tmp_path, f"{prefix}-labels-idx1-ubyte", labels)
     assert main(["demo", "--model", "softmax", "--data", str(tmp_path), "--epochs", "30"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("vSGD-fd on mnist: softmax, 170 parameters, 60 images")
+    assert out.startswith("VSGD on mnist: softmax, 170 parameters, 60 images")
     assert "test error 0.00 %" in out
 
 
@@ -234,7 +234,7 @@ def test_module_runs_as_a_program():
 
 def test_interrupt_keeps_the_epochs_that_are_done(capsys, monkeypatch, tmp_path):
     pytest.importorskip("matplotlib")
-    interrupt_at(monkeypatch, 400)
+    interrupt_at(monkeypatch, 2 * 144)  # in the second epoch: the first has a second point or two
     path = tmp_path / "demo.png"
     assert main(["demo", "--model", "softmax", "--plot", str(path)]) == 0
     out = capsys.readouterr().out
@@ -243,7 +243,7 @@ def test_interrupt_keeps_the_epochs_that_are_done(capsys, monkeypatch, tmp_path)
 
 
 def test_interrupted_training_returns_the_finished_epochs(monkeypatch):
-    interrupt_at(monkeypatch, 700)
+    interrupt_at(monkeypatch, 3 * 144)
     data = datasets.load_digits()
     history = demo.train(data, demo.make_model("softmax", 64), epochs=9, batch_size=10, seed=0)
     assert [report.epoch for report in history] == [1, 2]

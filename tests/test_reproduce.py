@@ -29,8 +29,14 @@ NUMBERS = {
         {"default": [FALLING + FALLING], "published": [[1.0] * 400]},
     ),
     "minibatch_gain": (
-        {"sizes": [1, 10, 100, 1000, 10_000], "steps": [[900], [90], [10], [9], [9]], "ratio": 100},
-        {"sizes": [1, 10, 100, 1000, 10_000], "steps": [[900], [90], [10], [3], [1]], "ratio": 100},
+        *(
+            {
+                "sizes": [1, 10, 100, 1000, 10_000],
+                "steps": {"default": [[900], [90], [10], [9], [9]], "published": published},
+                "ratio": 100,
+            }
+            for published in ([[900], [90], [10], [9], [9]], [[900], [90], [10], [3], [1]])
+        ),
     ),
     "sparse_weighting": tuple(
         {
@@ -46,18 +52,25 @@ NUMBERS = {
     ),
     "outlier_detection": tuple(
         {
-            f"{rule}, {case}": [loss]
-            for rule in ("default", "published")
-            for case, loss in (("no outliers", 1.0), ("with detection", detected), ("without detection", 9.0))
+            f"{name}: {case}": [loss]
+            for name, contaminated in (
+                ("default", default),
+                ("published", detected),
+                ("published, no detection", undetected),
+            )
+            for case, loss in (("clean", 1.0), ("outliers", contaminated))
         }
-        for detected in (1.5, 10.0)
+        for default, detected, undetected in ((1.5, 1.5, 9.0), (2.5, 1.5, 9.0))
     ),
     "finite_differences": tuple(
         {
-            f"{rule} {name} {curvature}": [loss]
-            for rule in ("default", "published")
+            f"{rule}, {name}": [loss]
             for name in ("absolute", "rectified", "quadratic")
-            for curvature, loss in (("fd", left), ("bbprop", 0.01 if name == "quadratic" else 1.0))
+            for rule, loss in (
+                ("default", left),
+                ("published fd", 0.01),
+                ("published bbprop", 0.01 if name == "quadratic" else 1.0),
+            )
         }
         for left in (0.01, 0.5)
     ),
@@ -68,7 +81,7 @@ NUMBERS = {
     ),
     "no_hyperparameter": tuple(
         {"one": {"default": 1.0, "0.1": 1.0, "1": 1e9}, "two": {"default": loss, "0.1": 9.0, "1": 1.0}}
-        for loss in (1.5, 20.0)
+        for loss in (1.5, 2.5)
     ),
     "concentration_estimators": tuple(
         {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..models import MLP, Softmax
 from ..progress import bar
 from ..sgd import VSGD
 from ..sgd.sampler import Minibatches
+from .driving import take_step
 
 MODELS = ("tanh", "relu", "softmax")
 HIDDEN_UNITS = 120
@@ -65,7 +67,7 @@ def train(
     backend: str | None = None,
     on_epoch: Callable[[EpochReport], Any] = lambda report: None,
 ) -> list[EpochReport]:
-    """Train with vSGD-fd; Ctrl-C ends it with the epochs that are done."""
+    """Train with the default rule; Ctrl-C ends it with the epochs that are done."""
     rng = np.random.default_rng(seed)
     run = VSGD().start(model.init(seed, np.float32), backend=backend)
     monitor = DirectionMonitor()
@@ -76,10 +78,8 @@ def train(
         for epoch in range(1, epochs + 1):
             with bar(n, "sample", desc=f"epoch {epoch} of {epochs}") as shown:
                 for X, y in itertools.islice(batches, math.ceil(n / batch_size)):
-                    points = run.ask()
-                    moments = [model.moments(p, X, y, squares=p is points[0]) for p in points]
-                    monitor.update(moments[0][1])
-                    run.tell(moments)
+                    moments = take_step(run, partial(model.moments, squares=False), X, y)
+                    monitor.update(moments[1])
                     shown.update(len(y))
             positive = run.rates
             positive = positive[positive > 0]

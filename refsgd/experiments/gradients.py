@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ..datasets import Dataset
 from ..directional import DirectionMonitor, DirectionReport
 from ..sgd.sampler import Minibatches
+from .driving import take_step
 
 BATCH_SIZE = 64
 RATE = 0.1  # of plain SGD
@@ -44,9 +46,7 @@ def follow(model: Any, rule: Any, data: Dataset, size: Size, seed: int) -> Histo
     history: History = {name: [] for name in RECORDED}
     for epoch in range(size.epochs + 1):
         for _ in range(minibatches.steps_an_epoch if epoch else 0):
-            X, y = next(batches)
-            points = run.ask()
-            run.tell([model.moments(p, X, y, squares=p is points[0]) for p in points])
+            take_step(run, partial(model.moments, squares=False), *next(batches))
         report = gradients_at(model, run.x, data, size.gradients, rng)
         for name in RECORDED[:-1]:
             history[name].append(getattr(report, name))

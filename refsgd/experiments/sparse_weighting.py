@@ -7,33 +7,34 @@ from typing import Any
 import numpy as np
 
 from ..models.problems import Problem
-from ..sgd import VSGD
+from ..sgd import VSGD, PublishedVSGD
 from .claims import Claim, Verdict
+from .driving import take_step
 
+RULES = {
+    f"{name} {weighting}": rule(weighting=weighting)
+    for name, rule in {"default": VSGD, "published": PublishedVSGD}.items()
+    for weighting in ("dense", "sparse")
+}
 SPARSITIES = [0.5, 0.9, 0.98]
 BATCH_SIZE, DIM, START = 10, 50, 5.0
 
 
-def excess(weighting: str, faithful: bool, sparsity: float, steps: int, seed: int) -> float:
+def excess(rule: VSGD | PublishedVSGD, sparsity: float, steps: int, seed: int) -> float:
     """Mean expected loss above the least one, after some minibatches."""
     rng = np.random.default_rng(seed)
     problem = Problem("quadratic", noise=0.5, sparsity=sparsity, dim=DIM)
-    run = VSGD(weighting=weighting, faithful=faithful).start(np.full(DIM, START))
+    run = rule.start(np.full(DIM, START))
     for _ in range(steps):
-        samples = problem.sample(BATCH_SIZE, rng)
-        run.tell([problem.grad(point, samples) for point in run.ask()])
+        take_step(run, problem.grad, problem.sample(BATCH_SIZE, rng))
     return float(np.mean(run.x**2) / 2)
 
 
 def measure(quick: bool) -> dict[str, Any]:
     steps, seeds = (300, 2) if quick else (1000, 10)
     return {
-        f"{rule} {weighting}": [
-            [excess(weighting, rule == "published", sparsity, steps, seed) for seed in range(seeds)]
-            for sparsity in SPARSITIES
-        ]
-        for rule in ("default", "published")
-        for weighting in ("dense", "sparse")
+        name: [[excess(rule, sparsity, steps, seed) for seed in range(seeds)] for sparsity in SPARSITIES]
+        for name, rule in RULES.items()
     }
 
 

@@ -12,7 +12,7 @@ from .claims import Claim, Verdict
 from .gradients import BATCH_SIZE, RATE, TREND, History, Size, falling, follow, left, plot_histories, trend
 
 HIDDEN = {"FNN": (100,), "DFNN": (100, 100, 100)}
-RULES = {"SGD": SGD(RATE), "vSGD-fd": VSGD()}
+RULES = {"SGD": SGD(RATE), "VSGD": VSGD()}
 
 
 def measure(quick: bool, data: Dataset) -> dict[str, list[History]]:
@@ -45,9 +45,9 @@ CLAIM = Claim(
     "uniformity_falls",
     "Directions of minibatch gradients become more uniform over training: kappa falls, in a shallow network "
     "and in a deep one.",
-    f"One and three hidden layers of 100 ReLU units (FNN, DFNN), SGD at rate {RATE:g} and vSGD-fd with "
-    f"minibatches of {BATCH_SIZE}. Before the first epoch and after each, kappa (Banerjee) of gradients at "
-    "the parameters of that moment, of random minibatches drawn with replacement. To be lower at the end "
+    f"One and three hidden layers of 100 ReLU units (FNN, DFNN), SGD at rate {RATE:g} and the default rule "
+    f"with minibatches of {BATCH_SIZE}. Before the first epoch and after each, kappa (Banerjee) of gradients "
+    "at the parameters of that moment, of random minibatches drawn with replacement. To be lower at the end "
     f"than at the start in every run, with a rank correlation with the epoch (trend) below {TREND}.",
     measure,
     verdict,
