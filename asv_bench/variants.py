@@ -73,6 +73,7 @@ class VariantRun:
         self.length = self.curv = self.curv_sq = self.bound = 0.0
         self.slope = self.bend = 0.0
         self.since_probe = self.since_landing = self.n_probes = 0
+        self.energies: list[float] = []  # of the minibatches of a start
         self.n_moves = self.n_steps = self.n_gradients = 0
         self.is_open = False
         self._rule = self._minibatches()
@@ -117,12 +118,16 @@ class VariantRun:
             joined = self._mask(self.seen == N_START)
             if left:
                 yield from self._start(g, self._mask(lives), joined, is_first=left == N_START)
+                self.energies.append(float(np.sum(g * g)))
                 left -= 1
             elif joined.any():
                 yield from self._move(g, joined)
             self._collect(g, lives)
             if left == 0 and self.n_probes == N_START - 1:
                 self._settle()
+                if not joined.any():
+                    self._leave_out_outlier()
+                self.energies.clear()
             self.n_steps += 1
 
     def _start(self, g: Array, live: Array, joined: Array, is_first: bool) -> Generator[Array, Array, None]:
@@ -153,6 +158,17 @@ class VariantRun:
         self.curv, self.curv_sq = self.curv / root, self.curv_sq / OVERESTIMATE
         self.length = root / self.bound if self.bound > 0 else self.length
         self.since_probe = 0
+
+    def _leave_out_outlier(self) -> None:
+        """Where a minibatch of the first start is out of proportion, all count as the median one."""
+        mean, median = np.mean(self.energies), np.median(self.energies)
+        if self.rule.guard is None or not mean > self.rule.guard**2 * median > 0:
+            return
+        factor = math.sqrt(median / mean)
+        self.m *= self.m.dtype.type(factor)
+        self.v *= self.v.dtype.type(factor**2)
+        self.length *= factor
+        self.curv, self.curv_sq = self.curv / factor, self.curv_sq / factor**2
 
     def _collect(self, g: Array, lives: Array) -> None:
         """Plain means of each group's first ten minibatches; then it joins."""

@@ -93,8 +93,10 @@ class Dense:
         self.groups = groups or [list(range(n))]
         self.seen = [0] * len(self.groups)
         self.length = Length(x0)
+        self.ending = False
         self.left = self.since_probe = self.since_landing = self.moves = self.gradients = 0
-        self.outliers = self.guards = self.limited = self.starts = self.caps = 0
+        self.outliers = self.guards = self.limited = self.starts = self.caps = self.robust_starts = 0
+        self.energies = []
 
     def evaluate(self, f, x):
         self.gradients += 1
@@ -119,9 +121,23 @@ class Dense:
         elif old:
             self.move(f, g, old)
         self.collect(g, fresh)
-        if self.left == 0 and getattr(self, "ending", False):
+        if self.left or self.ending:
+            self.energies.append(total(value**2 for value in g))
+        if self.ending:
             self.length.settle()
-            self.since_probe, self.ending = 0, False
+            if not old:
+                self.leave_out_outlier()
+            self.since_probe, self.ending, self.energies = 0, False, []
+
+    def leave_out_outlier(self):
+        """Where one minibatch of the first start is out of proportion all of them count as the median."""
+        mean, median = total(self.energies) / N_START, sum(sorted(self.energies)[4:6]) / 2
+        if mean > GUARD**2 * median > 0:
+            self.robust_starts += 1
+            f = math.sqrt(median / mean)
+            self.m, self.v = [f * m for m in self.m], [f * f * v for v in self.v]
+            s = self.length
+            s.S, s.lam, s.lam2 = s.S * f, s.lam / f, s.lam2 / f**2
 
     def collect(self, g, fresh):
         """Plain means of the first ten minibatches of a group."""

@@ -83,6 +83,12 @@ def settled(s: StepLength) -> StepLength:
     return StepLength(length, s.curv / root, s.curv_sq / OVERESTIMATE, s.bound, s.n_probes, s.slope, s.bend)
 
 
+def in_metric(s: StepLength, factor: float) -> StepLength:
+    """The same where the metric D is ``factor`` times as large."""
+    curv, curv_sq, bound = s.curv / factor, s.curv_sq / factor**2, s.bound / factor
+    return StepLength(s.length * factor, curv, curv_sq, bound, s.n_probes, s.slope, s.bend)
+
+
 def weight(memory: float, n_steps: int) -> float:
     """Of one probe per ``n_steps`` steps in averages over the memory of the parameters."""
     return 1 / max(memory / n_steps, N_START)

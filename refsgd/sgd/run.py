@@ -16,7 +16,7 @@ from .. import _checkpoint, kernels
 from .._config import backend_name
 from .._errors import message
 from .._validation import integer
-from ..kernels.contract import LIMIT, N_START, OVERESTIMATE, n_blocks
+from ..kernels.contract import GUARD, LIMIT, N_START, OVERESTIMATE, n_blocks
 from ..kernels.vsgd_numpy import guarded
 from . import length, orthogonal
 from .length import StepLength
@@ -116,6 +116,7 @@ class Run:
         self.unit = 0.0
         self.scale = max(1.0, float(np.abs(x0).max()))
         self._g2_first = 0.0  # sum of mean squares at the end of the start
+        self._start_energies = np.zeros(N_START)  # sum of squares of each minibatch of the start
         self._held: tuple[Minibatch, Second] | None = None
         self._g2_sum = self._tau_sum = 0.0
         self._point = self._kept = self._mean = x0[:0]
@@ -430,13 +431,33 @@ class Run:
                 if self._seen[i] == N_START:
                     v[part] *= x.dtype.type(OVERESTIMATE)
                     tau[part] = N_START
+        if left:
+            self._start_energies[N_START - left] = self._energy[-1, 0]
+        if left == 1:
+            s = length.settled(s)
+            if not joined:
+                s = self._without_outlier(s)
         self._recount()
         self._count(batch, second, 1 if joined and not left else 0, max(left - 1, 0))
         if left == 1:
-            s = length.settled(s)
             self._g2_first = self._g2_first or self._g2_sum
             self.counters = self.counters._replace(since_probe=0)
         self.step_length = s
+
+    def _without_outlier(self, s: StepLength) -> StepLength:
+        """After the first start: where a minibatch was out of proportion, count it as the median one.
+
+        The guard cannot see it, as it has nothing to compare with; and inflated averages would let pass all
+        that come after.
+        """
+        mean, median = float(np.mean(self._start_energies)), float(np.median(self._start_energies))
+        if not mean > GUARD**2 * median > 0:
+            return s
+        factor = math.sqrt(median / mean)
+        real = self.x.dtype.type
+        self.state.g_avg[:] *= real(factor)
+        self.state.g2_avg[:] *= real(factor * factor)
+        return length.in_metric(s, factor)
 
     def _step_ranges(self, grad: Array, s: StepLength) -> None:
         """The step of those parameters that have begun."""
@@ -484,6 +505,7 @@ class Run:
             "step_length": np.array(self.step_length, np.float64),
             "sums": np.array([self.unit, self.scale, self._g2_first, self._g2_sum, self._tau_sum]),
             "seen": self._seen.copy(),
+            "start_energies": self._start_energies.copy(),
             **{name: array.copy() for name, array in self._arrays().items()},
         }
 
@@ -515,6 +537,7 @@ class Run:
         self.counters = Counters(*arrays["counters"].tolist())
         self.step_length = StepLength(*arrays["step_length"].tolist())
         self._seen[:] = arrays["seen"]
+        self._start_energies[:] = arrays["start_energies"]
         self._held = None
         self._recount()
         self.unit, self.scale, self._g2_first, self._g2_sum, self._tau_sum = arrays["sums"].tolist()
