@@ -60,8 +60,12 @@ BUGS = [
     Bug(NUMPY, "reach = LIMIT * np.sqrt(np.abs(v - m * m))", "reach = LIMIT * np.sqrt(v)", STEP),
     Bug(NUMPY, "gain = over(np.abs(m), v)", "gain = over(np.abs(m), np.sqrt(v))", STEP),
     Bug(NUMPY, "x_avg += x.dtype.type(weight) * (x - x_avg)", "x_avg[:] = x", STEP),
-    Bug(NUMPY, "return np.where(np.isfinite(there), there, x), gain", "return there, gain",
-        "test_vsgd_kernels.py::test_step_that_would_overflow_is_not_taken"),
+    Bug(
+        NUMPY,
+        "return np.where(np.isfinite(there), there, x), gain",
+        "return there, gain",
+        "test_vsgd_kernels.py::test_step_that_would_overflow_is_not_taken",
+    ),
     Bug(NUMPY, "energy > GUARD**2 * g2_sum > 0", "energy > GUARD * g2_sum > 0", DENSE_LOOPS),
     Bug(NUMPY, "shortest = WIDEN * np", "shortest = np", PROBE),
     Bug(NUMPY, "add_up([d * d * D, d * change,", "add_up([d * d, d * change,", SECANT),
@@ -70,34 +74,66 @@ BUGS = [
     Bug(NUMBA, "offset = math.copysign(shortest, offset)", "offset = shortest", BITS, "numba"),
     Bug(C, "REAL reach = 3 * SQRT", "REAL reach = 2 * SQRT", BITS, "c"),
     Bug(C, "tau[k] = (1 - rho) * tau[k] + 1;", "tau[k] = (1 - rho) * tau[k];", BITS, "c"),
-    Bug("refsgd/_numba.py", "(self._cache_file._source_stamp, sources_digest())",
-        "(self._cache_file._source_stamp, 0)", "test_numba_cache.py", ""),
+    Bug(
+        "refsgd/_numba.py",
+        "(self._cache_file._source_stamp, sources_digest())",
+        "(self._cache_file._source_stamp, 0)",
+        "test_numba_cache.py",
+        "",
+    ),
     # Its length
     Bug(LENGTH, "return min(abs(along) / d2_metric, MOST)", "return min(along / d2_metric, MOST)", ANY_LOOPS),
-    Bug(LENGTH, "min(1 / bound if bound > 0 else math.inf, 2 * s.length)",
-        "min(1 / bound if bound > 0 else math.inf, 4 * s.length)", DENSE_LOOPS),
+    Bug(
+        LENGTH,
+        "min(1 / bound if bound > 0 else math.inf, 2 * s.length)",
+        "min(1 / bound if bound > 0 else math.inf, 4 * s.length)",
+        DENSE_LOOPS,
+    ),
     Bug(LENGTH, "s.curv_sq / OVERESTIMATE, s.bound", "s.curv_sq / root, s.bound", DENSE_LOOPS),
     Bug(LENGTH, "length = root / s.bound if", "length = 1 / s.bound if", DENSE_LOOPS),
     Bug(LENGTH, "return 1 / max(memory / n_steps, N_START)", "return 1 / max(memory, N_START)", DENSE_LOOPS),
     Bug(LENGTH, "wanted = mean / mean_sq if", "wanted = 1 / mean if", DENSE_LOOPS),
     Bug(LENGTH, "max(wanted, s.length / 2)", "max(wanted, 0)", ANY_LOOPS),
-    Bug(LENGTH, "longest = 2 * s.length if curv > 0 or s.length < limit else s.length",
-        "longest = 2 * s.length", "test_vsgd.py"),
+    Bug(
+        LENGTH,
+        "longest = 2 * s.length if curv > 0 or s.length < limit else s.length",
+        "longest = 2 * s.length",
+        "test_vsgd.py",
+    ),
     Bug(LENGTH, "share = share if s.slope > 0 else 1.0", "share = share", CEILING_LOOPS),
     Bug(LENGTH, "max(s.slope / s.bend, s.length / 2)", "s.slope / s.bend", CEILING_LOOPS),
     # Its runs
     Bug(RUN, "0 if second is Second.PROBE else c.since_probe + moves", "c.since_probe + moves", DENSE_LOOPS),
-    Bug(RUN, "return min(1.0, 9 / (counters.n_moves + 9))", "return min(1.0, 8 / (counters.n_moves + 8))",
-        DENSE_LOOPS),
-    Bug(RUN, "self._lengths[fresh].sum() > NEWCOMERS * before", "self._lengths[fresh].sum() > before", GROUP_LOOPS),
+    Bug(
+        RUN,
+        "return min(1.0, 9 / (counters.n_moves + 9))",
+        "return min(1.0, 8 / (counters.n_moves + 8))",
+        DENSE_LOOPS,
+    ),
+    Bug(
+        RUN,
+        "self._lengths[fresh].sum() > NEWCOMERS * before",
+        "self._lengths[fresh].sum() > before",
+        GROUP_LOOPS,
+    ),
     Bug(RUN, "v[part] *= x.dtype.type(OVERESTIMATE)", "pass", DENSE_LOOPS),
-    Bug(RUN, "batch._replace(grad=self._kept), second", "batch, second",
-        "test_vsgd.py::test_gradient_may_be_overwritten_by_the_next"),
-    Bug(RUN, "if other.n_samples != batch.n_samples:", "if other.n_samples < batch.n_samples:", "test_vsgd.py"),
+    Bug(
+        RUN,
+        "batch._replace(grad=self._kept), second",
+        "batch, second",
+        "test_vsgd.py::test_gradient_may_be_overwritten_by_the_next",
+    ),
+    Bug(
+        RUN, "if other.n_samples != batch.n_samples:", "if other.n_samples < batch.n_samples:", "test_vsgd.py"
+    ),
     Bug(RUN, 'StepLength(*arrays["step_length"].tolist())', "self.step_length", SAVED),
     Bug(RUN, '        self._seen[:] = arrays["seen"]\n', "", SAVED),
-    Bug(RUN, "    if not 0 < largest < math.inf:\n", "    if largest:\n",
-        "test_vsgd.py::test_unit_of_the_loss_changes_no_bit"),
+    Bug(
+        RUN,
+        "    if not 0 < largest < math.inf:\n",
+        "    if largest:\n",
+        "test_vsgd.py::test_unit_of_the_loss_changes_no_bit",
+    ),
     Bug(RUN, "if g2_sum > GROWN * self._g2_first > 0:", "if False:", "test_vsgd.py"),
     Bug(RUN, "self._count(batch, second, 1, 0)", "self._count(batch, second, 0, 0)", DENSE_LOOPS),
     # The sparse rule
@@ -107,7 +143,9 @@ BUGS = [
     Bug(SPARSE, "float(tau.mean(dtype=np.float64))", "float(self.tau[self.tau > 0].mean())", SPARSE_LOOPS),
     Bug(SPARSE, "np.minimum(np.abs(m) / safe, 1 / np.sqrt(safe)) * g", "m / np.sqrt(safe)", SPARSE_LOOPS),
     Bug(SPARSE, "1 / np.sqrt(safe)) * g", "1 / np.sqrt(safe)) * m", SPARSE_LOOPS),
-    Bug(SPARSE, "self.step_length = s\n", "self.step_length = s if left else self.step_length\n", SPARSE_LOOPS),
+    Bug(
+        SPARSE, "self.step_length = s\n", "self.step_length = s if left else self.step_length\n", SPARSE_LOOPS
+    ),
     Bug(SPARSE, "np.where(is_new, 0, grad)", "grad", SPARSE_LOOPS),
     Bug(SPARSE, "where=~is_new)", "where=True)", SPARSE_LOOPS),
     Bug(SPARSE, ">= math.sqrt(self._memory())", ">= self._memory()", SPARSE_LOOPS),
@@ -119,40 +157,102 @@ BUGS = [
     # The published rules
     Bug(PUBLISHED, "total = g2_avg + (n - 1) * square", "total = g2_avg + n * square", PUBLISHED_STEP),
     Bug(PUBLISHED, "is_outlier |= (curv - h_avg)", "is_outlier &= (curv - h_avg)", PUBLISHED_STEP),
-    Bug(PUBLISHED, "h2_avg += tau_inv * (curv_sq - h2_avg)", "h2_avg += tau_inv * (curv - h2_avg)", PUBLISHED_STEP),
-    Bug(PUBLISHED_RUN, "self._curvature(here, probe), step - 1)", "self._curvature(here, probe), step)", PUBLISHED_LOOPS),
+    Bug(
+        PUBLISHED,
+        "h2_avg += tau_inv * (curv_sq - h2_avg)",
+        "h2_avg += tau_inv * (curv - h2_avg)",
+        PUBLISHED_STEP,
+    ),
+    Bug(
+        PUBLISHED_RUN,
+        "self._curvature(here, probe), step - 1)",
+        "self._curvature(here, probe), step)",
+        PUBLISHED_LOOPS,
+    ),
     Bug(PUBLISHED_RUN, "reinforcing = np.count_nonzero(weights) /", "reinforcing = n /", "test_family.py"),
     Bug("refsgd/sgd/averages.py", "factor = max(1.0, d / 10)", "factor = 1.0", FAMILY),
     Bug("refsgd/sgd/shared.py", "blocks.largest(state.h_avg)", "state.h_avg", FAMILY),
     Bug("refsgd/sgd/orthogonal.py", "np.abs(unit @ unit.T)", "unit @ unit.T", "test_family.py"),
     # Linear models
-    Bug(LINEAR, "curv.astype(real) * row_sum * np.abs(x) * scale", "curv.astype(real) * x * x", "test_linear.py"),
+    Bug(
+        LINEAR,
+        "curv.astype(real) * row_sum * np.abs(x) * scale",
+        "curv.astype(real) * x * x",
+        "test_linear.py",
+    ),
     Bug(LINEAR, "np.where(h > 0, FIRST_TAU, 0)", "np.where(h > 0, 1, 0)", "test_linear.py"),
-    Bug(LINEAR, "    lazy[..., 0] += theta * np.where(pull > 0", "    lazy[..., 0] += 2 * theta * np.where(pull > 0",
-        "test_linear.py"),
+    Bug(
+        LINEAR,
+        "    lazy[..., 0] += theta * np.where(pull > 0",
+        "    lazy[..., 0] += 2 * theta * np.where(pull > 0",
+        "test_linear.py",
+    ),
     Bug(LINEAR, "strength[d] = 0", "strength[d] = alpha", "test_linear.py"),
-    Bug("refsgd/adapters/classifier.py", "np.divide(total.sum(), len(classes) * total", "np.divide(total.sum(), total",
-        "test_linear_estimators.py", ""),
+    Bug(
+        "refsgd/adapters/classifier.py",
+        "np.divide(total.sum(), len(classes) * total",
+        "np.divide(total.sum(), total",
+        "test_linear_estimators.py",
+        "",
+    ),
     # Statistics of directions
-    Bug(STATS, "return float(self._weight.sum() ** 2 / self._weight2.sum())", "return float(self.n)",
-        "test_direction_stats.py", ""),
-    Bug(STATS, "+ 2.0 * (shift @ other._sums[b])", "+ (shift @ other._sums[b])", "test_direction_stats.py", ""),
-    Bug(STATS, "own, w = (self.n + b) % self.n_blocks, other", "own, w = b, other", "test_direction_stats.py", ""),
+    Bug(
+        STATS,
+        "return float(self._weight.sum() ** 2 / self._weight2.sum())",
+        "return float(self.n)",
+        "test_direction_stats.py",
+        "",
+    ),
+    Bug(
+        STATS, "+ 2.0 * (shift @ other._sums[b])", "+ (shift @ other._sums[b])", "test_direction_stats.py", ""
+    ),
+    Bug(
+        STATS,
+        "own, w = (self.n + b) % self.n_blocks, other",
+        "own, w = b, other",
+        "test_direction_stats.py",
+        "",
+    ),
     Bug(STATS, "self.n_zero += other.n_zero", "pass", "test_direction_stats.py", ""),
     Bug(ESTIMATORS, "float((n * r * r - 1.0) / (n - 1.0))", "float(r * r)", "test_estimators.py", ""),
     Bug(ESTIMATORS, "special.stdtrit(k - 1, 0.5", "special.stdtrit(k, 0.5", "test_estimators.py", ""),
-    Bug(EM, "weights[is_alive] = n_alive / n_alive.sum()", "weights[is_alive] = 1 / n_alive.size", "test_mixture.py", ""),
+    Bug(
+        EM,
+        "weights[is_alive] = n_alive / n_alive.sum()",
+        "weights[is_alive] = 1 / n_alive.size",
+        "test_mixture.py",
+        "",
+    ),
     # Minibatches, criteria, checkpoints, the command line
-    Bug("refsgd/sgd/sampler.py", "self._order = self._rng.permutation(self.n_rows)",
-        "self._order = np.arange(self.n_rows)", "test_minimize.py", ""),
+    Bug(
+        "refsgd/sgd/sampler.py",
+        "self._order = self._rng.permutation(self.n_rows)",
+        "self._order = np.arange(self.n_rows)",
+        "test_minimize.py",
+        "",
+    ),
     Bug("refsgd/sgd/sampler.py", "        if epoch >= 0:\n", "        if epoch > 0:\n", "test_resume.py", ""),
-    Bug("refsgd/sgd/stopping.py", "if self._in_vain < self.patience:", "if self._in_vain <= self.patience:",
-        "test_stopping.py", ""),
-    Bug("refsgd/_checkpoint.py", "if not np.array_equal(arrays[name], mine[name]):", "if False:", "test_vsgd.py"),
-    Bug("refsgd/_checkpoint.py", "(have.shape, have.dtype) != (want.shape, want.dtype)", "have.shape != want.shape",
-        "test_vsgd.py"),
+    Bug(
+        "refsgd/sgd/stopping.py",
+        "if self._in_vain < self.patience:",
+        "if self._in_vain <= self.patience:",
+        "test_stopping.py",
+        "",
+    ),
+    Bug(
+        "refsgd/_checkpoint.py",
+        "if not np.array_equal(arrays[name], mine[name]):",
+        "if False:",
+        "test_vsgd.py",
+    ),
+    Bug(
+        "refsgd/_checkpoint.py",
+        "(have.shape, have.dtype) != (want.shape, want.dtype)",
+        "have.shape != want.shape",
+        "test_vsgd.py",
+    ),
     Bug("refsgd/textdata/murmur.py", "0xC2B2AE35", "0xC2B2AE3D", "test_textdata.py", ""),
-]  # fmt: skip
+]
 
 
 def run(tree: Path, command: list[str], backend: str) -> subprocess.CompletedProcess[str]:
@@ -164,7 +264,9 @@ def run(tree: Path, command: list[str], backend: str) -> subprocess.CompletedPro
 
 def test(tree: Path, tests: list[str], backend: str) -> subprocess.CompletedProcess[str]:
     options = ["-q", "-x", "-p", "no:cacheprovider"]
-    return run(tree, [sys.executable, "-m", "pytest", *options, *(f"tests/{name}" for name in tests)], backend)
+    return run(
+        tree, [sys.executable, "-m", "pytest", *options, *(f"tests/{name}" for name in tests)], backend
+    )
 
 
 def build(tree: Path) -> None:
@@ -200,7 +302,9 @@ def main() -> int:
     if unclear or not bugs:
         return 2
     with tempfile.TemporaryDirectory() as folder:
-        ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "_kernels.c", "*.o")
+        ignored = shutil.ignore_patterns(
+            ".*", "build", "dist", "*.egg-info", "__pycache__", "_kernels.c", "*.o"
+        )
         tree = Path(shutil.copytree(ROOT, Path(folder) / "tree", ignore=ignored))
         build(tree)
         for backend in sorted({bug.backend for bug in bugs}):

@@ -181,7 +181,11 @@ GOOD = idx_bytes(np.arange(6, dtype=np.uint8).reshape(2, 3))
         ("data", GOOD[:-1], r"must have 18 bytes for its shape \(2, 3\), got 17 bytes"),
         ("data", GOOD + b"\0", r"must have 18 bytes for its shape \(2, 3\), got 19 bytes"),
         ("data.gz", GOOD, "must be a whole gzip file, got Not a gzipped file"),
-        ("data.gz", gzip.compress(GOOD, mtime=0)[:-4], "must be a whole gzip file, got Compressed file ended"),
+        (
+            "data.gz",
+            gzip.compress(GOOD, mtime=0)[:-4],
+            "must be a whole gzip file, got Compressed file ended",
+        ),
         ("data.gz", gzip.compress(GOOD, mtime=0)[:12] + bytes(30), "must be a whole gzip file, got "),
     ],
 )

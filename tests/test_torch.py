@@ -278,8 +278,16 @@ def test_gradient_that_is_not_finite_leaves_parameters_alone():
         (lambda m: VSGD(m.parameters()).step(), TypeError, "closure must be given, got None"),
         (lambda m: VSGD(m.half().parameters()), TypeError, "all float32 or all float64, got torch.float16"),
         (lambda m: VSGD(m.to("meta").parameters()), ValueError, r"on the CPU, got \['meta'\]"),
-        (lambda m: VSGD(m.parameters(), refsgd.VSGD("sparse")), ValueError, "rule must be a refsgd.VSGD with"),
-        (lambda m: VSGD(m.parameters(), refsgd.PublishedVSGD()), ValueError, "rule must be a refsgd.VSGD with"),
+        (
+            lambda m: VSGD(m.parameters(), refsgd.VSGD("sparse")),
+            ValueError,
+            "rule must be a refsgd.VSGD with",
+        ),
+        (
+            lambda m: VSGD(m.parameters(), refsgd.PublishedVSGD()),
+            ValueError,
+            "rule must be a refsgd.VSGD with",
+        ),
         (
             lambda m: VSGD(m.parameters()).add_param_group({"params": [torch.nn.Parameter(torch.ones(2))]}),
             ValueError,
