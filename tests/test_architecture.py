@@ -143,6 +143,7 @@ def test_lawful_import_is_not_reported(module: str, source: str) -> None:
     assert violations(source, module) == []
 
 
+@pytest.mark.process
 def test_import_loads_nothing_heavy() -> None:
     heavy = ["numba", "sklearn", "matplotlib", "torch", "dask", "scipy.stats", "scipy.optimize"]
     program = f"import sys, refsgd; print([name for name in {heavy} if name in sys.modules])"

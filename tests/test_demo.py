@@ -221,6 +221,7 @@ def test_backends_names_all_three(capsys):
     assert lines[4].split()[-1] in ("c", "numba", "numpy")
 
 
+@pytest.mark.process
 def test_module_runs_as_a_program():
     command = [sys.executable, "-m", "refsgd", "demo", "--epochs", "0"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -23,6 +23,8 @@ from test_kernels import Problem, assert_same_bits, expected, random_rows
 from refsgd.kernels import reference
 from refsgd.kernels.contract import BLOCK, LANES
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[1]
 SETS = ["x86-64", "x86-64-v3", "x86-64-v4"]
 

@@ -634,6 +634,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(
             assert_same_bits(got, want, f"output {number} with {n} threads")
 
 
+@pytest.mark.process
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
 def test_forked_child_of_a_parallel_region_finishes(backend: str, threads: Callable[[int], None]) -> None:
     threads(2)

@@ -215,6 +215,7 @@ def test_without_numba_numpy_does_it(monkeypatch):
         vmf.concentration(r, 10)
 
 
+@pytest.mark.process
 def test_few_values_do_not_wait_for_numba():
     program = "import sys, refsgd; refsgd.vmf.concentration(0.5, 3); refsgd.vmf.log_h([1.0, 2.0], 3); "
     program += "print('numba' in sys.modules)"
