@@ -8,12 +8,12 @@ last section. Prints tables in Markdown. Results go to a file as they come; the 
 interruption.
 
 networks    digits, after 5 epochs' worth of gradients, seeds 0 to 2: train loss / test error in %
-robustness  mean gain and worst cell of the suite (seeds 0 to 2); the geometric mean, over the stress problems
-            and seeds 0 to 9, of the loss at the end over that of the default; 1 % of gradients × 1,000,
-            median and worst; how many of 100 random convex problems (seeds 1000 to 1099) end above their
+robustness  mean gain and worst cell of the suite (seed 0); the geometric mean, over the stress problems
+            and seeds 0 to 3, of the loss at the end over that of the default; 1 % of gradients × 1,000,
+            median and worst; how many of 50 random convex problems (seeds 1000 to 1049) end above their
             start, with minibatches of 4 and more and below; initial weights × 0.1 and × 10, train loss as
             above
-mnist       after 5 epochs' worth of gradients, seeds 0 and 1: train loss / test error in %
+mnist       after 5 epochs' worth of gradients, seed 0: train loss / test error in %
 """
 
 from __future__ import annotations
@@ -85,18 +85,18 @@ def mnist(data: Any, name: str, variant: Variant, store: Store) -> list[str]:
     for key in MNIST:
         task = TASKS[key]
         make = partial(hard.network, task, data=data)
-        measure = partial(final, make, variant, 5 * task.steps(data), range(2))
+        measure = partial(final, make, variant, 5 * task.steps(data), range(1))
         cells.append(loss_error(store.get(f"mnist {key} | {name}", measure)))
     return cells
 
 
 def all_gains(variant: Variant) -> list[list[float]]:
-    return [[suite.gain(variant.start, cell, seed) for seed in range(3)] for cell in suite.CELLS]
+    return [[suite.gain(variant.start, cell, seed) for seed in range(1)] for cell in suite.CELLS]
 
 
 def stress_losses(variant: Variant) -> list[list[float]]:
     return [
-        [loss for (loss,) in final(partial(stress.stress, name), variant, 2000, range(10))]
+        [loss for (loss,) in final(partial(stress.stress, name), variant, 2000, range(4))]
         for name in stress.STRESS
     ]
 
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("ablation.json"), help="file of the results")
     options = parser.parse_args()
     store = Store(options.out)
-    n_problems = 20 if options.quick else 100
+    n_problems = 20 if options.quick else 50
     tables: dict[str, tuple[list[str], Callable[..., list[str]]]] = {
         "networks": ([f"{name} n = {n}" for name, n in NETWORKS], networks),
         "robustness": (

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 import refsgd
@@ -101,8 +100,3 @@ def digits_of(value: float) -> str:
         )
         return f"{value:.{min(decimals, 5)}f}"
     return f"{value:.1e}"
-
-
-def mean_figures(runs: Sequence[Sequence[float]]) -> list[float]:
-    """Means over seeds, of each figure."""
-    return np.mean(np.array(runs, float), axis=0).tolist()  # type: ignore[no-any-return]

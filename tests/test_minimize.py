@@ -12,8 +12,10 @@ import scipy.optimize
 import scipy.sparse
 from scipy.special import expit
 
-from refsgd import VSGD, Moments, NumericalWarning, minimize
+from refsgd import VSGD, Moments, NumericalWarning, PublishedVSGD, iterate, minimize
 from refsgd.models import Logistic
+from refsgd.sgd.baselines import SGD
+from refsgd.sgd.stopping import MaxSteps
 
 ROWS = np.arange(10.0)[:, np.newaxis] * np.ones(3)  # each row names itself
 
@@ -48,9 +50,11 @@ def not_a_number(X):
     return np.full(X.shape, np.nan)
 
 
-def calls_before(step):
-    """Calls of grad before the given step: one in the first, two in each that follows."""
-    return max(2 * step - 1, 0)
+def calls(**options):
+    """How often grad is called before each step, and in all."""
+    grad = Recorder()
+    steps = iterate(grad, np.zeros(3), (ROWS,), random_state=0, **options)
+    return [0] + [grad.n_calls for _ in steps]
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +95,13 @@ def test_logistic_regression_converges_without_tuning(backend, regression, batch
 def test_published_rule_may_be_asked_for(regression):
     model, X, y, best = regression
     options = dict(fun=model.loss, batch_size=10, epochs=5, random_state=0)
-    res = minimize(model.grad, model.init(), (X, y), method=VSGD(faithful=True), **options)
-    default = minimize(model.grad, model.init(), (X, y), method="vsgd-fd", **options)
+    res = minimize(model.grad, model.init(), (X, y), method="vsgd-fd", **options)
+    rule = minimize(model.grad, model.init(), (X, y), method=PublishedVSGD(), **options)
+    default = minimize(model.grad, model.init(), (X, y), **options)
+    np.testing.assert_array_equal(res.x, rule.x)
     assert best < default.fun < res.fun < best + 0.05  # slower; within 0.025 over four seeds
-    assert res.state["faithful"]
+    assert res.state["rule"] != default.state["rule"] == "VSGD"
+    assert res.njev == 2 * res.nit - 1  # a second point for each minibatch but the first
 
 
 def test_moments_serve_as_well_as_rows(regression):
@@ -108,6 +115,28 @@ def test_moments_serve_as_well_as_rows(regression):
     np.testing.assert_array_equal(merged.x, moments.x)
 
 
+def test_mean_is_all_that_the_default_rule_needs(regression):
+    """Mean gradients, and moments without mean squares, make the steps of moments; (d,) is one sample."""
+    model, X, y, _ = regression
+    options = dict(batch_size=10, epochs=2, random_state=0)
+    full = minimize(model.moments, model.init(), (X, y), **options)
+
+    def without_squares(x, X, y):
+        n, mean, _ = model.moments(x, X, y)
+        return Moments(n, mean)
+
+    def mean_only(x, X, y):
+        return model.moments(x, X, y)[1]
+
+    moments = minimize(without_squares, model.init(), (X, y), **options)
+    mean = minimize(mean_only, model.init(), (X, y), **options)
+    for res, n_samples in ((moments, 2000), (mean, 200)):
+        np.testing.assert_array_equal(res.x, full.x)
+        assert (res.njev, res.nsamples) == (full.njev, n_samples)
+    with pytest.raises(ValueError, match=r"mean_sq .*must be given for n_samples > 1, got None"):
+        minimize(without_squares, model.init(), (X, y), method="vsgd-fd", **options)
+
+
 # -- minibatches
 
 
@@ -115,7 +144,8 @@ def test_moments_serve_as_well_as_rows(regression):
 def test_each_epoch_visits_every_row_once(batch_size):
     grad = Recorder()
     res = minimize(grad, np.zeros(3), (ROWS,), batch_size=batch_size, epochs=3, random_state=0)
-    batches = [grad.batches[calls_before(step)] for step in range(res.nit)]
+    first = calls(batch_size=batch_size, epochs=3)
+    batches = [grad.batches[first[step]] for step in range(res.nit)]
     steps = -(-10 // batch_size)
     assert res.nit == 3 * steps
     orders = []
@@ -130,11 +160,17 @@ def test_each_epoch_visits_every_row_once(batch_size):
 
 def test_both_points_see_the_same_rows():
     grad = Recorder()
-    minimize(grad, np.zeros(3), (ROWS,), batch_size=4, epochs=5, random_state=0)
-    for step in range(1, 15):
-        first = calls_before(step)
-        assert grad.batches[first] == grad.batches[first + 1]
-        assert not np.array_equal(grad.points[first], grad.points[first + 1])
+    res = minimize(grad, np.zeros(3), (ROWS,), batch_size=4, epochs=5, random_state=0)
+    n_opened = 0
+    for first, end in pairwise(calls(batch_size=4, epochs=5)):
+        if end - first == 2:
+            n_opened += 1
+            assert grad.batches[first] == grad.batches[first + 1]
+            assert not np.array_equal(grad.points[first], grad.points[first + 1])
+        else:
+            assert end - first == 1
+    assert n_opened == res.njev - res.nit
+    assert 9 < n_opened < 14  # all of the start but its first minibatch, and some after it
 
 
 def test_arrays_are_cut_alike():
@@ -172,7 +208,7 @@ def test_without_data_max_iter_is_needed():
     ):
         minimize(lambda x: x[np.newaxis], np.ones(2))
     res = minimize(lambda x: x[np.newaxis], np.ones(2), max_iter=60)
-    assert (res.nit, res.nsamples, res.njev) == (60, 60, 119)
+    assert (res.nit, res.nsamples) == (60, 60)
     assert abs(res.x).max() < 0.1
 
 
@@ -267,13 +303,13 @@ def test_stop_iteration_in_the_gradient_is_no_success():
 # -- runs that end early
 
 at_each_point = pytest.mark.parametrize(
-    ("step", "second"), [(0, False), *((step, second) for step in (1, 6, 12) for second in (False, True))]
+    ("step", "second"), [(0, False), *((step, second) for step in (1, 6, 13) for second in (False, True))]
 )
 
 
 @at_each_point
 def test_interrupt_returns_what_was_reached(step, second):
-    grad = Recorder(interrupt, calls_before(step) + 1 + second)
+    grad = Recorder(interrupt, calls(epochs=3)[step] + 1 + second)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         res = minimize(grad, np.zeros(3), (ROWS,), epochs=3, random_state=0)
@@ -289,16 +325,17 @@ def test_interrupt_returns_what_was_reached(step, second):
 
 @at_each_point
 def test_gradient_that_is_not_finite_ends_the_run_at_the_last_good_x(backend, step, second):
-    grad = Recorder(not_a_number, calls_before(step) + 1 + second)
-    with pytest.warns(NumericalWarning, match=f"grad must be finite.* at step {step}, got 3 of 3") as caught:
+    grad = Recorder(not_a_number, calls(epochs=3)[step] + 1 + second)
+    what = "grad at the second point" if second else "grad"
+    match = f"^{what} must be finite.* at step {step}, got 3 of 3"
+    with pytest.warns(NumericalWarning, match=match) as caught:
         res = minimize(
             grad, np.zeros(3), (ROWS,), epochs=3, random_state=0, fun=lambda x, X: 1.0, backend=backend
         )
     assert len(caught) == 1 and caught[0].filename == __file__
     assert (res.success, res.status, res.nit) == (False, 2, step)
     assert f"at step {step}, got 3 of 3 entries that are not (first: index 0, nan)" in res.message
-    assert res.message.startswith("probe grad must" if second else "grad must")
-    assert res.njev == grad.n_calls  # both points are asked all the same
+    assert res.njev == grad.n_calls - 1  # all but the one that is refused
     good = np.zeros(3)
     if step:
         shorter = minimize(slopes, np.zeros(3), (ROWS,), max_iter=step, random_state=0, backend=backend)
@@ -310,13 +347,15 @@ def test_gradient_that_is_not_finite_ends_the_run_at_the_last_good_x(backend, st
 
 
 def test_state_of_a_run_that_failed_can_be_resumed():
-    grad = Recorder(not_a_number, calls_before(12) + 1)
+    grad = Recorder(not_a_number, calls(epochs=3)[12] + 1)
     with pytest.warns(NumericalWarning):
         res = minimize(grad, np.zeros(3), (ROWS,), epochs=3, random_state=0)
     run = VSGD().start(np.zeros(3))
     run.load_state_dict(res.state)
     assert run.n_steps == 12
-    run.tell([slopes(point, ROWS[:2]) for point in run.ask()])
+    run.tell(slopes(run.ask(), ROWS[:2]))
+    if run.is_open:
+        run.tell(slopes(run.ask(), ROWS[:2]))
     assert (run.x != res.x).all()
 
 
@@ -341,7 +380,8 @@ def test_result_is_complete(dtype):
     assert isinstance(res, scipy.optimize.OptimizeResult)
     names = ["fun", "message", "nit", "njev", "nsamples", "rates", "state", "status", "success", "x"]
     assert sorted(res) == names
-    assert (res.success, res.status, res.nit, res.njev, res.nsamples) == (True, 0, 15, 29, 50)
+    assert (res.success, res.status, res.nit, res.nsamples) == (True, 0, 15, 50)
+    assert res.njev == calls(batch_size=4, epochs=5)[-1]
     assert res.message == "the epochs or steps asked for are done"
     assert np.isnan(res.fun)
     assert res.x.dtype == res.rates.dtype == dtype
@@ -363,6 +403,76 @@ def test_fun_may_give_each_loss_or_their_mean():
     assert type(each.fun) is float
     assert each.fun == mean.fun == losses(each.x, ROWS).mean()
     assert minimize(lambda x: x[np.newaxis], np.ones(2), max_iter=3, fun=np.sum).fun == 2.0
+
+
+def test_average_of_x_is_in_the_result_where_the_rule_keeps_it():
+    options = dict(epochs=4, random_state=0)
+    plain = minimize(slopes, np.zeros(3), (ROWS,), **options)
+    res = minimize(slopes, np.zeros(3), (ROWS,), method=VSGD(average=True), **options)
+    assert "x_avg" not in plain
+    np.testing.assert_array_equal(res.x, plain.x)  # kept beside x
+    x_avg = np.zeros(3)
+    xs = [step.x.copy() for step in iterate(slopes, np.zeros(3), (ROWS,), **options)]
+    for t, x in enumerate(xs[10:], start=1):  # the steps after the start
+        x_avg += min(1, 9 / (t + 8)) * (x - x_avg)
+    np.testing.assert_allclose(res.x_avg, x_avg, rtol=1e-12)  # 30 roundings, in another order
+    res.x_avg[:] = np.nan  # a copy
+    assert np.isfinite(res.state["x_avg"]).all()
+
+
+def test_groups_begin_with_their_first_gradient():
+    """The second group has no gradient for 30 steps, and stands still for ten when it begins."""
+    data = np.random.default_rng(0).normal([3.0, 3.0, 3.0], 0.1, (200, 3))
+    steps = []
+
+    def grad(x, rows):
+        return (x - rows) * [1, 1, len(steps) >= 30]
+
+    options = dict(groups=[2, 1], max_iter=200, random_state=0)
+    for run in iterate(grad, np.zeros(3), data, **options):
+        steps.append(run.x.copy())
+    x = np.array(steps)
+    assert (x[:40, 2] == 0).all() and x[40, 2] != 0
+    assert (x[9, :2] == 0).all() and (x[10, :2] != 0).all()
+    assert (x[29] == x[39]).all()  # a third of the parameters is new: all stand still
+    np.testing.assert_allclose(x[-1], 3, atol=0.1)
+
+
+# -- runs that make no sense
+
+
+def test_loss_that_rises_is_no_success():
+    """The gradients are those of another loss."""
+    start = np.full(3, 4.5)  # near the mean of the rows
+    options = dict(epochs=5, random_state=0, fun=lambda x, X: np.sum((x - X) ** 2, axis=1))
+    res = minimize(lambda x, X: slopes(x, X + 10), start, (ROWS,), **options)
+    assert (res.success, res.status, res.nit) == (False, 4, 50)
+    began = np.sum((start - ROWS) ** 2, axis=1).mean()
+    assert res.message == (
+        f"the epochs or steps asked for are done, but fun rose from {began:.6g} to {res.fun:.6g}"
+    )
+
+
+@pytest.mark.parametrize(("rise", "status"), [(1.05, 0), (1.15, 4)])
+def test_loss_may_rise_by_a_tenth(rise, status):
+    losses = iter([-2.0, -2.0 * (2 - rise)])  # a rise is a share of the size of the loss
+    res = minimize(slopes, np.zeros(3), (ROWS,), random_state=0, fun=lambda x, X: next(losses))
+    assert (res.status, res.success) == (status, status == 0)
+
+
+def test_loss_that_rises_after_a_stop_is_no_success():
+    losses = iter([1.0, 2.0])
+    res = minimize(slopes, np.zeros(3), (ROWS,), stop=MaxSteps(5), fun=lambda x, X: next(losses))
+    assert (res.status, res.success) == (4, False)
+    assert res.message == "5 steps were asked for and are done, but fun rose from 1 to 2"
+
+
+def test_run_that_finds_trouble_says_so_without_fun():
+    """A plane has no curvature: steps grow up to what makes sense."""
+    res = minimize(lambda x: np.array([[1.0, -2.0]]), np.zeros(2), max_iter=2000)
+    assert (res.status, res.success, res.nit) == (4, False, 2000)
+    assert res.message.startswith("the epochs or steps asked for are done, but no curvature was seen up to")
+    assert minimize(lambda x: np.array([[1.0, -2.0]]), np.zeros(2), max_iter=20).success
 
 
 # -- arguments
@@ -408,12 +518,23 @@ def test_fun_may_give_each_loss_or_their_mean():
             r"grad must have shape \(n, 3\), got \(1, 2\)",
         ),
         (
-            {"grad": lambda x, X: slopes(x, X)[0]},
+            {"grad": lambda x, X: slopes(x, X)[0, :2]},
             ValueError,
-            r"grad must have shape .* got \(3,\); pass one row per",
+            r"grad must have shape \(3,\), got \(2,\); pass the mean gradient \(d,\) or one row per",
         ),
         ({"grad": lambda x, X: None}, TypeError, "grad must have dtype float32 or float64, got object"),
-        ({"grad": lambda x, X: (4, x)}, ValueError, "mean_sq must be given for n_samples > 1, got None"),
+        ({"grad": lambda x, X: (0, x)}, ValueError, "n_samples of grad must be at least 1, got 0"),
+        ({"grad": lambda x, X: (4,)}, ValueError, "grad must have the fields n_samples, mean and mean_sq"),
+        ({"groups": [1, 1]}, ValueError, r"groups must add up to 3 parameters, got 2; give the number of"),
+        ({"groups": [3, 0]}, ValueError, "each of groups must be at least 1, got 0"),
+        (
+            {"groups": [1, 2], "weighting": "sparse"},
+            ValueError,
+            "groups must be None with weighting='sparse'",
+        ),
+        ({"groups": [1, 2], "method": "vsgd-fd"}, ValueError, "groups must be None with method='vsgd-fd'"),
+        ({"groups": [1, 2], "method": PublishedVSGD()}, ValueError, "groups must be None with method=Publ"),
+        ({"groups": [1, 2], "method": SGD(0.1)}, ValueError, r"groups must be None with method=SGD"),
     ],
 )
 def test_refused_arguments(change, error, match):

@@ -17,6 +17,8 @@ METHODS = {
     "vsgd": {},
     "vsgd, sparse": {"method": "vsgd", "weighting": "sparse"},
     "vsgd, orthogonal": {"method": "vsgd", "weighting": "orthogonal"},
+    "vsgd, averaged": {"method": VSGD(average=True)},
+    "vsgd, groups": {"method": "vsgd", "groups": [1, 2]},
     "vsgd-fd": {},
     "vsgd-l": {"diag_hess": lambda x, rows: np.ones_like(rows)},
     "vsgd-g": {"diag_hess": lambda x, rows: np.ones(3)},
@@ -32,7 +34,7 @@ def grad(x, rows):
     return x - rows
 
 
-def solve(name, **options):
+def solve(name, grad=grad, **options):
     return refsgd.minimize(
         grad, np.zeros(3), DATA, **{"method": name, "batch_size": 4, **METHODS[name], **options}
     )
@@ -57,6 +59,7 @@ def test_resumed_run_has_the_bits_of_an_uninterrupted_one(name, steps, tmp_path)
     [
         VSGD(),
         VSGD(weighting="sparse"),
+        VSGD(weighting="orthogonal", average=True),
         PublishedVSGD(),
         PublishedVSGD(weighting="sparse"),
         PublishedVSGD("bbprop", "blocks"),
@@ -185,9 +188,58 @@ def test_interrupt_waits_until_a_step_is_complete():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.parametrize(("method", "steps"), [("vsgd", (26, 41)), ("vsgd-fd", (25, 25))])
-def test_interrupted_run_can_be_resumed_to_the_same_bits(method, steps):
-    """The 51st gradient is that at the probe of the 26th minibatch of a published run, which is left open."""
+#: Methods that evaluate minibatches at a second point.
+OPENING = [name for name in METHODS if name not in ("vsgd-l", "vsgd-g", "vsgd-b", "adam")]
+
+
+@pytest.mark.parametrize(
+    ("name", "second"), [*((name, False) for name in METHODS), *((name, True) for name in OPENING)]
+)
+def test_run_interrupted_at_either_point_can_be_resumed_to_the_same_bits(name, second):
+    """An open minibatch is not part of the state: it is evaluated again."""
+    options = {"epochs": 3, "random_state": 7}
+    seen = []  # minibatches, in the order of calls
+
+    def recorded(x, rows):
+        seen.append(rows[0, 0])
+        return grad(x, rows)
+
+    whole = solve(name, grad=recorded, **options)
+    pairs = [call for call in range(30, len(seen) - 1) if seen[call] == seen[call + 1]]
+    assert bool(pairs) == (whole.njev > whole.nit) == (name in OPENING)
+    at = (pairs[0] if pairs else 30) + second
+    calls = []
+
+    def interrupted(x, rows):
+        calls.append(rows[0, 0])
+        if len(calls) == at + 1:
+            raise KeyboardInterrupt
+        return grad(x, rows)
+
+    part = solve(name, grad=interrupted, **options)
+    assert (part.status, part.success) == (3, False)
+    assert calls[:-1] == seen[:at]
+    if second:
+        assert part.njev == at  # the first of the open minibatch is counted
+    del calls[:]
+    again = solve(name, grad=recorded_again(calls), epochs=3, resume=part.state)
+    assert calls == seen[at - second :]
+    assert again.njev == whole.njev
+    for entry, array in whole.state.items():
+        np.testing.assert_array_equal(again.state[entry], array, err_msg=entry)
+
+
+def recorded_again(calls):
+    def recorded(x, rows):
+        calls.append(rows[0, 0])
+        return grad(x, rows)
+
+    return recorded
+
+
+@pytest.mark.parametrize("name", ["vsgd", "vsgd-fd"])
+def test_signal_in_a_gradient_ends_the_run_between_steps(name):
+    """Ctrl-C as it comes: while Python evaluates a gradient, and not while the run changes."""
     calls = iter(range(10_000))
 
     def interrupted(x, rows):
@@ -195,9 +247,8 @@ def test_interrupted_run_can_be_resumed_to_the_same_bits(method, steps):
             signal.raise_signal(signal.SIGINT)
         return grad(x, rows)
 
-    options = {"method": method, "batch_size": 4, "epochs": 3, "random_state": 7}
-    part = refsgd.minimize(interrupted, np.zeros(3), DATA, **options)
-    assert part.status == 3 and not part.success and steps[0] <= part.nit <= steps[1]
-    rest = solve(method, epochs=3, resume=part.state)
-    for entry, array in solve(method, epochs=3, random_state=7).state.items():
+    part = solve(name, grad=interrupted, epochs=3, random_state=7)
+    assert part.status == 3 and not part.success and part.njev == 50
+    rest = solve(name, epochs=3, resume=part.state)
+    for entry, array in solve(name, epochs=3, random_state=7).state.items():
         np.testing.assert_array_equal(rest.state[entry], array, err_msg=entry)

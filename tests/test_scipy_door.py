@@ -26,7 +26,8 @@ def test_callable_jac_gives_the_run_of_refsgd_minimize(data):
     own = refsgd.minimize(MODEL.grad, MODEL.init(), data, fun=MODEL.loss, **OPTIONS)
     assert_array_equal(res.x, own.x)
     assert res.fun == own.fun == MODEL.loss(res.x, *data)
-    assert (res.success, res.nit, res.njev, res.nsamples) == (True, 80, 159, 800)
+    assert (res.success, res.nit, res.njev, res.nsamples) == (True, 80, own.njev, 800)
+    assert 80 < res.njev < 160  # some minibatches are evaluated at a second point
 
 
 def test_jac_true_sees_each_minibatch_and_not_a_cached_one(data):

@@ -289,7 +289,7 @@ def test_gradient_that_is_not_finite_leaves_parameters_alone():
             "rule must be a refsgd.VSGD with",
         ),
         (
-            lambda m: VSGD(m.parameters()).add_param_group({"params": [torch.nn.Parameter(torch.ones(2))]}),
+            lambda m: VSGD(m.parameters()).add_param_group({"params": [torch.ones(2)]}),
             ValueError,
             "param_group must be given at the start",
         ),

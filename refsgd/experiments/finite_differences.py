@@ -13,7 +13,7 @@ from .driving import take_step
 
 KINKS, SMOOTH = ("absolute", "rectified"), "quadratic"
 BBPROP = "published bbprop"
-RULES = {
+RULES: dict[str, VSGD | PublishedVSGD] = {
     "default": VSGD(),
     "published fd": PublishedVSGD(),
     BBPROP: PublishedVSGD(curvature="bbprop"),

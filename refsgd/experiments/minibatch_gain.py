@@ -12,7 +12,7 @@ from ..sgd import VSGD, PublishedVSGD
 from .claims import Claim, Verdict
 from .driving import take_step
 
-RULES = {"default": VSGD(), "published": PublishedVSGD()}
+RULES: dict[str, VSGD | PublishedVSGD] = {"default": VSGD(), "published": PublishedVSGD()}
 NOISE, START, GOAL = 10.0, 20.0, 1.0
 RATIO = (NOISE / GOAL) ** 2  # sigma^2 / g^2 where the goal is reached
 SIZES = [4**k for k in range(8)]

@@ -12,7 +12,7 @@ from .claims import Claim, Verdict
 from .driving import take_step
 
 SHARE, DIM, START = 0.01, 100, 5.0
-RULES = {
+RULES: dict[str, VSGD | PublishedVSGD] = {
     "default": VSGD(),
     "published": PublishedVSGD(),
     "published, no detection": PublishedVSGD(outliers=None),

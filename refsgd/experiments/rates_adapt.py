@@ -12,7 +12,7 @@ from ..sgd import VSGD, PublishedVSGD
 from .claims import Claim, Verdict
 from .driving import take_step
 
-RULES = {"default": VSGD(), "published": PublishedVSGD()}
+RULES: dict[str, VSGD | PublishedVSGD] = {"default": VSGD(), "published": PublishedVSGD()}
 JUMP = 10.0
 
 

@@ -11,7 +11,7 @@ from ..sgd import VSGD, PublishedVSGD
 from .claims import Claim, Verdict
 from .driving import take_step
 
-RULES = {
+RULES: dict[str, VSGD | PublishedVSGD] = {
     f"{name} {weighting}": rule(weighting=weighting)
     for name, rule in {"default": VSGD, "published": PublishedVSGD}.items()
     for weighting in ("dense", "sparse")
