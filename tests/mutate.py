@@ -98,7 +98,7 @@ BUGS = [
         LENGTH,
         "longest = 2 * s.length if curv > 0 or s.length < limit else s.length",
         "longest = 2 * s.length",
-        "test_vsgd.py",
+        "test_vsgd.py::test_loss_without_end_is_named",
     ),
     Bug(LENGTH, "share = share if s.slope > 0 else 1.0", "share = share", CEILING_LOOPS),
     Bug(LENGTH, "max(s.slope / s.bend, s.length / 2)", "s.slope / s.bend", CEILING_LOOPS),
@@ -124,7 +124,10 @@ BUGS = [
         "test_vsgd.py::test_gradient_may_be_overwritten_by_the_next",
     ),
     Bug(
-        RUN, "if other.n_samples != batch.n_samples:", "if other.n_samples < batch.n_samples:", "test_vsgd.py"
+        RUN,
+        "if other.n_samples != batch.n_samples:",
+        "if other.n_samples < batch.n_samples:",
+        "test_vsgd.py::test_another_number_of_samples_at_the_second_point_is_refused",
     ),
     Bug(RUN, 'StepLength(*arrays["step_length"].tolist())', "self.step_length", SAVED),
     Bug(RUN, '        self._seen[:] = arrays["seen"]\n', "", SAVED),
@@ -134,7 +137,12 @@ BUGS = [
         "    if largest:\n",
         "test_vsgd.py::test_unit_of_the_loss_changes_no_bit",
     ),
-    Bug(RUN, "if g2_sum > GROWN * self._g2_first > 0:", "if False:", "test_vsgd.py"),
+    Bug(
+        RUN,
+        "if g2_sum > GROWN * self._g2_first > 0:",
+        "if False:",
+        "test_vsgd.py::test_gradients_that_grow_without_end_are_named",
+    ),
     Bug(RUN, "self._count(batch, second, 1, 0)", "self._count(batch, second, 0, 0)", DENSE_LOOPS),
     # The sparse rule
     Bug(SPARSE, "self.x.dtype.type(OVERESTIMATE) * g[is_new] ** 2", "g[is_new] ** 2", SPARSE_LOOPS),
@@ -146,7 +154,12 @@ BUGS = [
     Bug(
         SPARSE, "self.step_length = s\n", "self.step_length = s if left else self.step_length\n", SPARSE_LOOPS
     ),
-    Bug(SPARSE, "np.where(is_new, 0, grad)", "grad", SPARSE_LOOPS),
+    Bug(
+        SPARSE,
+        "np.where(is_new, 0, grad)",
+        "grad",
+        "test_vsgd.py::test_first_touch_of_a_sparse_run_is_no_reason_for_the_guard",
+    ),
     Bug(SPARSE, "where=~is_new)", "where=True)", SPARSE_LOOPS),
     Bug(SPARSE, ">= math.sqrt(self._memory())", ">= self._memory()", SPARSE_LOOPS),
     Bug(SPARSE, "is_due and is_old.any()", "is_due", SPARSE_LOOPS),
@@ -169,30 +182,50 @@ BUGS = [
         "self._curvature(here, probe), step)",
         PUBLISHED_LOOPS,
     ),
-    Bug(PUBLISHED_RUN, "reinforcing = np.count_nonzero(weights) /", "reinforcing = n /", "test_family.py"),
+    Bug(
+        PUBLISHED_RUN,
+        "reinforcing = np.count_nonzero(weights) /",
+        "reinforcing = n /",
+        "test_family.py::test_copies_move_as_their_mean_and_orthogonal_samples_as_their_sum",
+    ),
     Bug("refsgd/sgd/averages.py", "factor = max(1.0, d / 10)", "factor = 1.0", FAMILY),
     Bug("refsgd/sgd/shared.py", "blocks.largest(state.h_avg)", "state.h_avg", FAMILY),
-    Bug("refsgd/sgd/orthogonal.py", "np.abs(unit @ unit.T)", "unit @ unit.T", "test_family.py"),
+    Bug(
+        "refsgd/sgd/orthogonal.py",
+        "np.abs(unit @ unit.T)",
+        "unit @ unit.T",
+        "test_family.py::test_weights_are_what_plain_loops_give_at_any_scale",
+    ),
     # Linear models
     Bug(
         LINEAR,
         "curv.astype(real) * row_sum * np.abs(x) * scale",
         "curv.astype(real) * x * x",
-        "test_linear.py",
+        "test_linear.py::test_oracle_equals_plain_loops_that_penalise_at_each_sample",
     ),
-    Bug(LINEAR, "np.where(h > 0, FIRST_TAU, 0)", "np.where(h > 0, 1, 0)", "test_linear.py"),
+    Bug(
+        LINEAR,
+        "np.where(h > 0, FIRST_TAU, 0)",
+        "np.where(h > 0, 1, 0)",
+        "test_linear.py::test_oracle_equals_plain_loops_that_penalise_at_each_sample",
+    ),
     Bug(
         LINEAR,
         "    lazy[..., 0] += theta * np.where(pull > 0",
         "    lazy[..., 0] += 2 * theta * np.where(pull > 0",
-        "test_linear.py",
+        "test_linear.py::test_oracle_equals_plain_loops_that_penalise_at_each_sample",
     ),
-    Bug(LINEAR, "strength[d] = 0", "strength[d] = alpha", "test_linear.py"),
+    Bug(
+        LINEAR,
+        "strength[d] = 0",
+        "strength[d] = alpha",
+        "test_linear.py::test_oracle_equals_plain_loops_that_penalise_at_each_sample",
+    ),
     Bug(
         "refsgd/adapters/classifier.py",
         "np.divide(total.sum(), len(classes) * total",
         "np.divide(total.sum(), total",
-        "test_linear_estimators.py",
+        "test_linear_estimators.py::test_balanced_weights_of_three_classes_have_the_mean_1",
         "",
     ),
     # Statistics of directions
@@ -200,27 +233,49 @@ BUGS = [
         STATS,
         "return float(self._weight.sum() ** 2 / self._weight2.sum())",
         "return float(self.n)",
-        "test_direction_stats.py",
+        "test_direction_stats.py::test_effective_n_is_that_of_the_weights",
         "",
     ),
     Bug(
-        STATS, "+ 2.0 * (shift @ other._sums[b])", "+ (shift @ other._sums[b])", "test_direction_stats.py", ""
+        STATS,
+        "+ 2.0 * (shift @ other._sums[b])",
+        "+ (shift @ other._sums[b])",
+        "test_direction_stats.py::test_merged_parts_equal_one_pass",
+        "",
     ),
     Bug(
         STATS,
         "own, w = (self.n + b) % self.n_blocks, other",
         "own, w = b, other",
-        "test_direction_stats.py",
+        "test_direction_stats.py::test_merged_parts_equal_one_pass",
         "",
     ),
-    Bug(STATS, "self.n_zero += other.n_zero", "pass", "test_direction_stats.py", ""),
-    Bug(ESTIMATORS, "float((n * r * r - 1.0) / (n - 1.0))", "float(r * r)", "test_estimators.py", ""),
-    Bug(ESTIMATORS, "special.stdtrit(k - 1, 0.5", "special.stdtrit(k, 0.5", "test_estimators.py", ""),
+    Bug(
+        STATS,
+        "self.n_zero += other.n_zero",
+        "pass",
+        "test_direction_stats.py::test_merged_parts_equal_one_pass",
+        "",
+    ),
+    Bug(
+        ESTIMATORS,
+        "float((n * r * r - 1.0) / (n - 1.0))",
+        "float(r * r)",
+        "test_estimators.py::test_mean_pairwise_cosine_is_the_mean_over_pairs",
+        "",
+    ),
+    Bug(
+        ESTIMATORS,
+        "special.stdtrit(k - 1, 0.5",
+        "special.stdtrit(k, 0.5",
+        "test_direction_stats.py::test_jackknife_and_sign_flips_match_plain_recomputation",
+        "",
+    ),
     Bug(
         EM,
         "weights[is_alive] = n_alive / n_alive.sum()",
         "weights[is_alive] = 1 / n_alive.size",
-        "test_mixture.py",
+        "test_mixture.py::test_a_step_is_that_of_the_oracle",
         "",
     ),
     # Minibatches, criteria, checkpoints, the command line
@@ -228,30 +283,42 @@ BUGS = [
         "refsgd/sgd/sampler.py",
         "self._order = self._rng.permutation(self.n_rows)",
         "self._order = np.arange(self.n_rows)",
-        "test_minimize.py",
+        "test_minimize.py::test_random_state_makes_a_run_reproducible",
         "",
     ),
-    Bug("refsgd/sgd/sampler.py", "        if epoch >= 0:\n", "        if epoch > 0:\n", "test_resume.py", ""),
+    Bug(
+        "refsgd/sgd/sampler.py",
+        "        if epoch >= 0:\n",
+        "        if epoch > 0:\n",
+        "test_resume.py::test_resumed_run_has_the_bits_of_an_uninterrupted_one",
+        "",
+    ),
     Bug(
         "refsgd/sgd/stopping.py",
         "if self._in_vain < self.patience:",
         "if self._in_vain <= self.patience:",
-        "test_stopping.py",
+        "test_stopping.py::test_patience_stops_after_so_many_evaluations_without_a_lower_loss",
         "",
     ),
     Bug(
         "refsgd/_checkpoint.py",
         "if not np.array_equal(arrays[name], mine[name]):",
         "if False:",
-        "test_vsgd.py",
+        "test_vsgd.py::test_state_of_another_kind_is_refused_whole",
     ),
     Bug(
         "refsgd/_checkpoint.py",
         "(have.shape, have.dtype) != (want.shape, want.dtype)",
         "have.shape != want.shape",
-        "test_vsgd.py",
+        "test_vsgd.py::test_state_of_another_kind_is_refused_whole",
     ),
-    Bug("refsgd/textdata/murmur.py", "0xC2B2AE35", "0xC2B2AE3D", "test_textdata.py", ""),
+    Bug(
+        "refsgd/textdata/murmur.py",
+        "0xC2B2AE35",
+        "0xC2B2AE3D",
+        "test_textdata.py::test_hash_is_murmurhash3",
+        "",
+    ),
 ]
 
 
@@ -296,17 +363,17 @@ def survives(tree: Path, bug: Bug) -> bool:
 def main() -> int:
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     bugs = [bug for bug in BUGS if wanted in bug.file or wanted in bug.test]
-    unclear = [bug for bug in bugs if (ROOT / bug.file).read_text("utf-8").count(bug.before) != 1]
-    for bug in unclear:
+    faults = [bug for bug in bugs if (ROOT / bug.file).read_text("utf-8").count(bug.before) != 1]
+    for bug in faults:
         print(f"not there exactly once: {bug.file}: {bug.before!r}")
-    if unclear or not bugs:
-        return 2
+    bugs = [bug for bug in bugs if bug not in faults]
     with tempfile.TemporaryDirectory() as folder:
         ignored = shutil.ignore_patterns(
             ".*", "build", "dist", "*.egg-info", "__pycache__", "_kernels.c", "*.o"
         )
         tree = Path(shutil.copytree(ROOT, Path(folder) / "tree", ignore=ignored))
-        build(tree)
+        if any(bug.backend != "numpy" for bug in bugs):
+            build(tree)
         for backend in sorted({bug.backend for bug in bugs}):
             done = test(tree, sorted({bug.test for bug in bugs if bug.backend == backend}), backend)
             if done.returncode:
@@ -318,8 +385,8 @@ def main() -> int:
             n_survivors += alive
             verdict = "SURVIVES" if alive else "caught"
             print(f"{number:3d} {verdict:8s}  {bug.file}: {bug.after.strip()!r}  {bug.test}", flush=True)
-    print(f"{len(bugs) - n_survivors} of {len(bugs)} caught")
-    return 1 if n_survivors else 0
+    print(f"{len(bugs) - n_survivors} of {len(bugs)} caught, {len(faults)} lines not found")
+    return 1 if n_survivors or faults else 0
 
 
 if __name__ == "__main__":

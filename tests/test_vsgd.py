@@ -208,6 +208,22 @@ def test_sparse_run_is_what_plain_loops_give(backend):
     assert (run.tau == 0).any() or (run.x != x0).all()
 
 
+def test_first_touch_of_a_sparse_run_is_no_reason_for_the_guard(backend):
+    """A parameter with gradients 1,000 times those of the others appears late; the others go on as they did."""
+    x0 = np.linspace(-2.0, 3.0, 4)
+    twin, run = oracles_vsgd.Sparse(x0.tolist()), VSGD("sparse").start(x0, backend=backend)
+    for k, c in enumerate(np.random.default_rng(4).normal(size=(60, 4))):
+        scale = np.array([1.0, 1.0, 1.0, 1000.0 * (k >= 40)])
+
+        def grad(x, c=c, scale=scale):
+            return slopes(np.asarray(x) - c) * scale
+
+        twin.step(grad)
+        feed(run, grad)
+        assert_twin(run, twin)
+    assert twin.guards == 0 and run.tau[3] > 0
+
+
 def test_orthogonal_run_weighs_both_points_by_the_weights_at_x(backend):
     """Weights of the second point would make another function of it."""
     x0 = np.linspace(-2.0, 3.0, 8)
