@@ -209,7 +209,7 @@ def test_sparse_run_is_what_plain_loops_give(backend):
 
 
 def test_first_touch_of_a_sparse_run_is_no_reason_for_the_guard(backend):
-    """A parameter with gradients 1,000 times those of the others appears late; the others go on as they did."""
+    """A parameter with gradients 1,000 times those of the others appears late; the others go on."""
     x0 = np.linspace(-2.0, 3.0, 4)
     twin, run = oracles_vsgd.Sparse(x0.tolist()), VSGD("sparse").start(x0, backend=backend)
     for k, c in enumerate(np.random.default_rng(4).normal(size=(60, 4))):

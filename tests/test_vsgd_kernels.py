@@ -196,6 +196,7 @@ def test_advance_is_check_guard_and_step(
         g2_sum = g2_share * float(want_energy[-1, 0])
         factor = vsgd_numpy.guarded(UNIT, float(want_energy[-1, 0]), g2_sum)
         assert (factor < UNIT) == (0 < g2_share < 1 / GUARD**2)
+        assert factor <= UNIT
         vsgd_numpy.step(want, 0, grad, factor, LENGTH, WEIGHT, want_sums)
         assert advance(grad, UNIT, g2_sum, LENGTH, WEIGHT) is True
         assert_all_same([energy, sums, got], [want_energy, want_sums, want])
