@@ -178,9 +178,19 @@ BUGS = [
     Bug(SPARSE, ">= math.sqrt(self._memory())", ">= self._memory()", SPARSE_LOOPS),
     Bug(SPARSE, "is_due and is_old.any()", "is_due", SPARSE_LOOPS),
     Bug(SPARSE, "tau[:] = np.where(v > 0, N_START, 0)", "tau[:] = N_START", SPARSE_LOOPS),
-    Bug(SPARSE, "touched = g * g != 0", "touched = g == g", SPARSE_LOOPS),
+    Bug(
+        SPARSE,
+        "touched = g * g != 0",
+        "touched = g == g",
+        "test_vsgd.py::test_samples_that_cancel_touch_no_parameter_of_a_sparse_run",
+    ),
     Bug(SPARSE, "moves = (tau > 0) & (v > 0)", "moves = v >= 0", SPARSE_LOOPS),
-    Bug(SPARSE, '        self._memory_touched = float(arrays["memory"])\n', "", SAVED),
+    Bug(
+        SPARSE,
+        '        self._memory_touched = float(arrays["memory"])\n',
+        "",
+        "test_vsgd.py::test_loaded_sparse_run_remembers_the_memory_of_what_was_touched_last",
+    ),
     # The published rules
     Bug(PUBLISHED, "total = g2_avg + (n - 1) * square", "total = g2_avg + n * square", PUBLISHED_STEP),
     Bug(PUBLISHED, "is_outlier |= (curv - h_avg)", "is_outlier &= (curv - h_avg)", PUBLISHED_STEP),

@@ -224,6 +224,15 @@ def test_first_touch_of_a_sparse_run_is_no_reason_for_the_guard(backend):
     assert twin.guards == 0 and run.tau[3] > 0
 
 
+def test_samples_that_cancel_touch_no_parameter_of_a_sparse_run(backend):
+    run = VSGD("sparse").start(np.ones(3), backend=backend)
+    for k in range(20):
+        rows = np.array([[1.0 + k % 3, 0.0, 2.0], [1.0, 0.0, -2.0]])
+        feed(run, lambda x, rows=rows: csr_array(rows))
+    assert run.tau[0] > 0 and (run.tau[1:] == 0).all()
+    assert (run.x[1:] == 1).all() and run.x[0] != 1
+
+
 def test_orthogonal_run_weighs_both_points_by_the_weights_at_x(backend):
     """Weights of the second point would make another function of it."""
     x0 = np.linspace(-2.0, 3.0, 8)
@@ -654,6 +663,14 @@ def test_saved_run_continues_bit_for_bit(backend, rule, steps):
     for each in copies:
         drive(each, samples[steps:])
         assert_same(each, whole)
+
+
+def test_loaded_sparse_run_remembers_the_memory_of_what_was_touched_last():
+    run, other = (VSGD("sparse").start(np.linspace(-2.0, 3.0, 5)) for _ in range(2))
+    drive(run, draws(30, 2, 5))
+    other.load_state_dict(run.state_dict())
+    assert_same(other, run)
+    assert run.state_dict()["memory"] != 10
 
 
 def test_groups_are_part_of_a_checkpoint(backend):
