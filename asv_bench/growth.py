@@ -97,8 +97,13 @@ def save(figure: Any, name: str) -> None:
     print(f"docs/images/{name}", flush=True)
 
 
-def start_run(d: int, dtype: str) -> refsgd.Run:
-    return refsgd.VSGD().start(np.zeros(d, dtype))
+def begun_run(d: int, dtype: str, **rule: Any) -> refsgd.Run:
+    """A run that had a minibatch with a second gradient, from when on it holds all that it ever holds."""
+    run = refsgd.VSGD(**rule).start(np.zeros(d, dtype))
+    while run.n_gradients == run.n_steps:
+        run.tell(np.ones(d, dtype))
+    run.close()
+    return run
 
 
 def dense(largest: float) -> None:
@@ -107,7 +112,7 @@ def dense(largest: float) -> None:
     )
     for dtype, line in zip(DTYPES, ("-", "--"), strict=True):
         size = np.dtype(dtype).itemsize
-        dims = [d for d in DIMS if d <= largest and fits(18 * size * d)]
+        dims = [d for d in DIMS if d <= largest and fits(12 * size * d)]
         spent = {name: np.full(len(dims), np.nan) for name in (*BACKENDS, "roof")}
         for i, d in enumerate(dims):
             problem = Problem(d, dtype).with_roof()
@@ -119,11 +124,11 @@ def dense(largest: float) -> None:
         for name, seconds in spent.items():
             label = f"{NAMES.get(name, 'memory roof')}, {dtype}"
             curve(times, dims, 1e9 * seconds, label, COLORS[name], line)
-        runs = [traced_bytes(lambda d=d, t=dtype: start_run(d, t))[0] / d for d in dims]
-        states = [sum(row.nbytes for row in start_run(d, dtype).state) / d for d in dims]
+        runs = [traced_bytes(lambda d=d, t=dtype: begun_run(d, t))[0] / d for d in dims]
+        states = [sum(row.nbytes for row in begun_run(d, dtype).state) / d for d in dims]
         curve(memory, dims, runs, f"all a run holds, {dtype}: {runs[-1]:.0f}", "C0", line)
         curve(memory, dims, states, f"its state, {dtype}: {states[-1]:.0f}", "C1", line)
-    memory.set_ylim(10, 1_000)
+    memory.set_ylim(10, 300)
     save(figure, "growth_dense.png")
 
 
@@ -147,7 +152,7 @@ def sparse(largest: float) -> None:
     curve(times, dims, spent, "C, linear model, 75 non-zeros", "C4")
     for dtype, line in zip(DTYPES, ("-", "--"), strict=True):
         holders: dict[str, Callable[[int], Any]] = {
-            "a sparse run": lambda d, t=dtype: refsgd.VSGD(weighting="sparse").start(np.zeros(d, t)),
+            "a sparse run": lambda d, t=dtype: begun_run(d, t, weighting="sparse"),
             "a linear model": lambda d, t=dtype: LinearModel(d, "log_loss", dtype=t),
         }
         for color, (name, make) in enumerate(holders.items()):

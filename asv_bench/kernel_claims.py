@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,27 +15,22 @@ from claims import Claim, ratio, size, versus
 from ratios import medians
 
 # isort: split
-import numpy as np
 
 import refsgd
 from refsgd import kernels
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOF_BARS = {("float32", 10_000): "<= 1.7", ("float64", 10_000): "<= 2.0"}
 
 
 def step_and_roof(dims: list[int]) -> Iterator[Claim]:
+    """The step with its check, which reads the gradient once more, beside the streams of the step alone."""
     table = backend("c")
-    for faithful in (False, True):
-        for dtype in DTYPES:
-            for dim in dims:
-                problem = Problem(dim, dtype).with_roof()
-                yield versus(
-                    f"C step{', faithful' if faithful else ''} {dtype} d={size(dim)}: twin",
-                    lambda p=problem, f=faithful: p.step(table, f),
-                    problem.twin,
-                    ROOF_BARS.get((dtype, dim), "<= 1.05"),
-                )
+    for dtype in DTYPES:
+        for dim in dims:
+            problem = Problem(dim, dtype).with_roof()
+            bar = "<= 1.15" if dim >= 1_000_000 else "<="
+            text = f"C step {dtype} d={size(dim)}: twin"
+            yield versus(text, lambda p=problem: p.step(table), problem.twin, bar)
 
 
 def step_and_oracle(dims: list[int]) -> Iterator[Claim]:
@@ -53,22 +49,22 @@ def overhead() -> Iterator[Claim]:
     """Microseconds of a step of 10 parameters, nearly all of them spent on the way from Python to C."""
     table = backend("c")
     problem = Problem(10, "float64")
-    rooms = np.stack([problem.grad, problem.grad**2, problem.probe_grad])
-    grad, grad_sq, probe_grad = rooms
-    other, other_probe = problem.grad, problem.probe_grad
-    step = table.bind_step_fd(problem.buffer, problem.sums, grad, grad_sq, probe_grad)
-    gradients = [problem.grad[None], problem.probe_grad[None]]
+    grad, other = problem.grad, -problem.grad
+    turn = itertools.cycle((grad, other)).__next__
+    step = table.bind_advance(problem.buffer, problem.energy, problem.sums)
     run = refsgd.VSGD().start(problem.grad, backend="c")
-    run.tell(gradients[:1])
 
     def ask_and_tell() -> None:
         run.ask()
-        run.tell(gradients)
+        run.tell(turn())
+        if run.is_open:
+            run.ask()
+            run.tell(other)
 
     functions = {
-        "new gradients": lambda: step(other, None, other_probe, 1, 4.0, 4.0, 0.3, False),
-        "gradients where the last were": lambda: step(grad, grad_sq, probe_grad, 1, 4.0, 4.0, 0.3, False),
-        "ask and tell with all checks": ask_and_tell,
+        "new gradients": lambda: step(turn(), 1.0, 10.0, 1e-3, 0.0),
+        "gradients where the last were": lambda: step(grad, 1.0, 10.0, 1e-3, 0.0),
+        "a minibatch by ask and tell with all checks": ask_and_tell,
     }
     bars = "<= 0.5", "<= 0.2", "<="
     for (name, spent), bar in zip(medians(functions).items(), bars, strict=True):

@@ -52,9 +52,11 @@ class Task(NamedTuple):
         loss = float(model.loss(x, data.X_train, data.y_train))
         return loss, 100 * float(model.error(x, data.X_test, data.y_test))
 
-    def gradient(self, x: Array, X: Array, y: NDArray[np.int64]) -> tuple[float, Array]:
+    def gradient(
+        self, x: Array, X: Array, y: NDArray[np.int64], out: Array | None = None
+    ) -> tuple[float, Array]:
         """The mean loss of a minibatch, and its gradient (d,)."""
-        gradient = np.empty_like(x)
+        gradient = np.empty_like(x) if out is None else out
         weights, biases = self._layers(x)
         inputs = [X]
         for W, b in zip(weights[:-1], biases[:-1], strict=True):

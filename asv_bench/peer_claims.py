@@ -66,10 +66,10 @@ MAKERS = {
 }
 BARS = {
     ("torch fused Adam", 1_000): ">= 20",
-    ("torch fused Adam", 10_000): ">= 3.5",
-    ("torch fused Adam", 100_000): "<= 1.1",
-    ("torch fused Adam", 1_000_000): "<= 1.7",
-    ("torch fused Adam", 10_000_000): "<= 1.7",
+    ("torch fused Adam", 10_000): ">= 4",
+    ("torch fused Adam", 100_000): "<= 1.0",
+    ("torch fused Adam", 1_000_000): "<= 1.3",
+    ("torch fused Adam", 10_000_000): "<= 1.3",
     ("Prodigy", 100_000): ">= 2.5",
     ("Prodigy", 1_000_000): ">= 3.2",
     ("Prodigy", 10_000_000): ">= 4.5",

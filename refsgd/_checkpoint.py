@@ -28,14 +28,14 @@ def load(
         must = f"be of version {mine['version']}"
         remedy = "another release of refsgd saved it: load it with that release, or start anew"
         raise ValueError(message("state", must, f"version {version}", remedy))
+    for name in must_equal:  # first of all: a state of another rule has other entries, too
+        if name in state and not np.array_equal(state[name], mine[name]):
+            remedy = "load it into a run of the same rule"
+            raise ValueError(message(f"{name} of state", f"be {mine[name]}", state[name], remedy))
     if missing := sorted(mine.keys() - set(state)):
         must, got = f"have the entries {sorted(mine)}", f"none of {missing}"
         raise ValueError(message("state", must, got, "pass the complete one"))
     arrays = {name: np.asarray(state[name]) for name in mine}
-    for name in must_equal:
-        if not np.array_equal(arrays[name], mine[name]):
-            remedy = "load it into a run of the same rule"
-            raise ValueError(message(f"{name} of state", f"be {mine[name]}", arrays[name], remedy))
     for name, want in mine.items():
         have = arrays[name]
         if name not in must_equal and (have.shape, have.dtype) != (want.shape, want.dtype):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import refsgd
 from refsgd.sgd.linear import LinearModel
@@ -39,6 +40,74 @@ def bytes_a_parameter(make: Callable[[int], Any]) -> int:
         tracemalloc.stop()
     del result
     return round(held / D)
+
+
+def started_run_of(rule: Any, dtype: str, backend: str, form: Callable[[Any], Any]) -> Callable[[int], Any]:
+    """Makes a run of the default rule that is beyond its start, by gradients of a form."""
+
+    def make(d: int) -> Any:
+        run = rule.start(np.ones(d, dtype), backend=backend)
+        for _ in range(12):
+            run.tell(form(np.ones((2, d), dtype)))
+            if run.is_open:
+                run.tell(form(np.full((2, d), 0.5, dtype)))
+        assert run.n_gradients > run.n_steps
+        return run
+
+    return make
+
+
+@each_dtype
+@pytest.mark.parametrize(("rule", "rows"), [(refsgd.VSGD(), 4), (refsgd.VSGD(average=True), 5)], ids=repr)
+def test_default_run_holds_four_arrays_and_two_after_a_second_point(
+    rule: Any, rows: int, dtype: str, backend: str
+) -> None:
+    size = np.dtype(dtype).itemsize
+
+    def begun(d: int) -> Any:
+        run = rule.start(np.ones(d, dtype), backend=backend)
+        run.tell(np.ones(d, dtype))  # the first is never open
+        return run
+
+    assert bytes_a_parameter(lambda d: rule.start(np.ones(d, dtype), backend=backend)) == rows * size
+    assert bytes_a_parameter(begun) == rows * size
+    kept = 2 + (backend == "c")  # the point and the gradient at x; C remembers where the last gradient is
+    make = started_run_of(rule, dtype, backend, lambda rows: rows[0].copy())
+    assert bytes_a_parameter(make) == (rows + kept) * size
+
+
+@each_dtype
+@pytest.mark.parametrize(
+    ("weighting", "form"),
+    [
+        ("dense", lambda rows: rows),
+        ("dense", scipy.sparse.csr_array),
+        ("dense", lambda rows: (2, rows[0].copy())),
+        ("orthogonal", lambda rows: rows),
+    ],
+    ids=["rows", "csr", "moments", "orthogonal"],
+)
+def test_samples_take_an_array_for_their_mean(weighting: str, form: Any, dtype: str, backend: str) -> None:
+    make = started_run_of(refsgd.VSGD(weighting=weighting), dtype, backend, form)
+    has_mean = backend == "c" or (weighting == "dense" and not isinstance(form(np.ones((2, 3))), tuple))
+    assert bytes_a_parameter(make) == (6 + has_mean) * np.dtype(dtype).itemsize
+
+
+@each_dtype
+def test_sparse_run_holds_five_arrays_and_a_slot_a_parameter(dtype: str, backend: str) -> None:
+    """The fifth is the second point, which is x but where a minibatch is open."""
+
+    def make(d: int) -> Any:
+        run = refsgd.VSGD(weighting="sparse").start(np.ones(d, dtype), backend=backend)
+        for k in range(30):
+            rows = scipy.sparse.csr_array((np.ones(3, dtype), [0, 1 + k, k % 7], [0, 2, 3]), shape=(2, d))
+            run.tell(rows)
+            if run.is_open:
+                run.tell(rows)
+        assert run.n_gradients > run.n_steps
+        return run
+
+    assert bytes_a_parameter(make) == 5 * np.dtype(dtype).itemsize + 4
 
 
 def run_of(rule: Any, dtype: str, backend: str) -> Callable[[int], Any]:

@@ -524,7 +524,6 @@ BAD = {
         "grad must be finite.*got 1 of 3",
     ),
     "inf": (np.array([[1.0, np.inf, 0.0]] * 2), FloatingPointError, "grad must be finite.* at step"),
-    "huge": (np.array([[1.0, 1e200, 0.0]] * 2), FloatingPointError, "a largest entry of 1e\\+200"),
 }
 
 
@@ -533,8 +532,6 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_gradient_is_refused_and_changes_nothing(backend, case, steps, weighting):
     gradient, error, match = BAD[case]
-    if case == "huge" and steps == 0:
-        return  # the first gradient sets the unit, whatever it is
     run = started(3, steps=steps, rule=VSGD(weighting), backend=backend)
     before = run.state_dict()
     with pytest.raises(error, match=match):

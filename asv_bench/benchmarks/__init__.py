@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from refsgd import kernels
 from refsgd.kernels.contract import Kernels, n_blocks
-from refsgd.sgd.averages import allocate
+from refsgd.sgd.state import State, allocate
 
 threadpool_limits(1, user_api="blas")  # which asv may have loaded before
 
@@ -48,60 +48,53 @@ def ulps(a: np.ndarray, b: np.ndarray) -> float:
     return float((np.abs(a - b) / np.spacing(np.maximum(np.abs(a), np.abs(b)))).max())
 
 
-def after_steps(table: Kernels, dim: int, dtype: str, faithful: bool = False) -> np.ndarray:
+def after_steps(table: Kernels, dim: int, dtype: str) -> np.ndarray:
     """The state, and what is summed up of it, after 50 steps on random gradients."""
     problem, rng = Problem(dim, dtype), np.random.default_rng(1)
     for _ in range(50):
-        grad = problem.normal(rng)
-        pair = grad, grad + problem.dtype.type(0.1) * problem.normal(rng)
-        problem.turn = lambda pair=pair: pair
-        problem.step(table, faithful)
-    return np.concatenate([problem.buffer.ravel(), problem.sums.ravel()])
+        problem.grad = problem.normal(rng)
+        problem.step(table)
+    return np.concatenate([problem.buffer.ravel(), problem.energy.ravel(), problem.sums.ravel()])
 
 
 class Problem:
-    """A state in the middle of a run, in its layout, and the gradients of one online step, all pages touched.
+    """A state in the middle of a run, in its layout, and the gradient of its steps, all pages touched.
 
-    Every other step has the gradients with the opposite sign. With the same ones all the time parameters
+    Every other step takes the gradient with the opposite sign. With the same one all the time parameters
     would run away, and what is timed would be the arithmetic of denormal numbers.
     """
 
     def __init__(self, dim: int, dtype: str, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.dim, self.dtype = dim, np.dtype(dtype)
-        self.buffer, self.state = allocate(dim, self.dtype)
+        self.buffer = allocate(4, dim, self.dtype)
+        self.state = State(*self.buffer[:, :dim])
         self.state.x[:] = self.normal(rng)
         self.state.g_avg[:] = 0.1 * self.normal(rng)
         self.state.g2_avg[:] = 1
-        self.state.h_avg[:] = 1
-        self.state.h2_avg[:] = 3
         self.state.tau[:] = 5
         self.grad = self.normal(rng)
-        self.probe_grad = self.grad + self.dtype.type(0.1) * self.normal(rng)
-        pairs = (self.grad, self.probe_grad), (-self.grad, -self.probe_grad)
-        self.turn = itertools.cycle(pairs).__next__
-        self.sums = np.zeros((n_blocks(dim), 3))
+        self.turn = itertools.cycle((1.0, -1.0)).__next__
+        self.energy, self.sums = (np.zeros((n_blocks(dim) + 1, n)) for n in (1, 2))
         self._table: Kernels | None = None
 
     def normal(self, rng: np.random.Generator) -> np.ndarray:
         return rng.standard_normal(self.dim, self.dtype)
 
-    def step(self, table: Kernels, faithful: bool = False) -> None:
-        """An online step with the curvature by finite differences, as `refsgd.Run` calls it."""
-        scale = -1.0 if faithful else 0.3
-        grad, probe_grad = self.turn()
+    def step(self, table: Kernels) -> None:
+        """Check, guard and step, as `refsgd.Run` calls them."""
         if table is not self._table:
             self._table = table
-            self._step_fd = table.bind_step_fd(self.buffer, self.sums, grad, grad, probe_grad)
-        self._step_fd(grad, None, probe_grad, 1, 4.0, 4.0, scale, faithful)
+            self._advance = table.bind_advance(self.buffer, self.energy, self.sums)
+        self._advance(self.grad, self.turn(), float(self.dim), 1e-3, 0.0)
 
     def twin(self) -> None:
         """The memory roof of `step`: the same streams, trivial arithmetic. On a copy, as its values grow."""
         from refsgd.kernels import native
 
-        native.twin(self.roof, *self.turn())
+        native.twin(self.roof, self.grad)
 
     def with_roof(self) -> Problem:
-        self.roof, _ = allocate(self.dim, self.dtype)
+        self.roof = allocate(4, self.dim, self.dtype)
         self.roof[:] = self.buffer
         return self

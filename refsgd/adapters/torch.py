@@ -135,27 +135,39 @@ class VSGD(torch.optim.Optimizer):
             raise TypeError(message("params", "be all float32 or all float64", names, "convert the model"))
         if devices := {p.device.type for p in parameters} - {"cpu"}:
             raise ValueError(message("params", "be on the CPU", sorted(devices), "call model.cpu()"))
-        x0 = self._gather(p.detach() for p in parameters)
+        x0 = np.concatenate([p.detach().numpy().ravel() for p in parameters])
         sizes = [p.numel() for p in parameters if p.numel()]
         self._run = rule.start(x0, groups=sizes, backend=backend)
+        self._x_parts = self._views(self._run.x)
+        self._grad = x0  # a run copies the first gradient of a minibatch if there is to be a second
+        self._grad_parts = self._views(self._grad)
 
     def _parameters(self) -> list[torch.nn.Parameter]:
         return [p for group in self.param_groups for p in group["params"]]
 
-    @staticmethod
-    def _gather(tensors: Iterable[torch.Tensor]) -> NDArray[Any]:
-        return np.concatenate([tensor.numpy().ravel() for tensor in tensors])
+    def _views(self, flat: NDArray[Any]) -> list[torch.Tensor]:
+        """A flat array as tensors in the shapes of the parameters, which share its memory."""
+        parameters = self._parameters()
+        parts = torch.from_numpy(flat).split([p.numel() for p in parameters])
+        return [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
 
     @torch.no_grad()
-    def _scatter(self, x: NDArray[Any]) -> None:
-        begin = 0
-        for p in self._parameters():
-            p.copy_(torch.from_numpy(x[begin : begin + p.numel()]).view(p.shape))
-            begin += p.numel()
+    def _gather(self) -> None:
+        for part, p in zip(self._x_parts, self._parameters(), strict=True):
+            part.copy_(p)
+
+    @torch.no_grad()
+    def _scatter(self, parts: list[torch.Tensor]) -> None:
+        for part, p in zip(parts, self._parameters(), strict=True):
+            p.copy_(part)
 
     def _gradient(self) -> NDArray[Any]:
-        parts = (torch.zeros_like(p) if p.grad is None else p.grad.detach() for p in self._parameters())
-        return self._gather(parts)
+        for part, p in zip(self._grad_parts, self._parameters(), strict=True):
+            if p.grad is None:
+                part.zero_()
+            else:
+                part.copy_(p.grad.detach())
+        return self._grad
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step; parameters that have been changed meanwhile are gone on from.
@@ -181,17 +193,17 @@ class VSGD(torch.optim.Optimizer):
             remedy = "wrap zero_grad, loss and backward in a function and pass it"
             raise TypeError(message("closure", "be given", None, remedy))
         run = self._run
-        run.x[:] = self._gather(p.detach() for p in self._parameters())
+        self._gather()
         try:
             loss = self._tell(closure)
             if run.is_open:
-                self._scatter(run.ask())
+                self._scatter(self._views(run.ask()))
                 self._tell(closure)
         except BaseException:
             run.close()
             raise
         finally:
-            self._scatter(run.x)
+            self._scatter(self._x_parts)
         return loss
 
     def _tell(self, closure: Callable[[], Any]) -> Any:

@@ -184,7 +184,7 @@ def minimize(
             status, why = NOT_FINITE, f"{why}; fun is {value} at the last x"
         elif value > before + RISE * abs(before):
             status, why = NO_SENSE, f"{why}, but fun rose from {before:.6g} to {value:.6g}"
-        elif isinstance(run, Run) and run.trouble:
+        elif isinstance(run, Run) and not value < before and run.trouble:  # a loss that fell is no trouble
             status, why = NO_SENSE, f"{why}, but {run.trouble}"
     average = {"x_avg": run.x_avg.copy()} if isinstance(run, Run) and run.rule.average else {}
     return optimize_result(

@@ -177,6 +177,13 @@ def mean_gradient(
     return len(rows), out
 
 
+def has_samples(gradient: Any) -> bool:
+    """Whether `mean_gradient` has to average, and so to write to ``out``."""
+    if isinstance(gradient, np.ndarray):
+        return gradient.ndim == 2 and len(gradient) > 1
+    return not isinstance(gradient, tuple)
+
+
 def sample_gradients(name: str, gradient: Any, x: NDArray[Any]) -> NDArray[Any]:
     """Per-sample gradients (n, d), dense, in the dtype of ``x``.
 

@@ -20,7 +20,7 @@ from ..kernels.contract import GUARD, LIMIT, N_START, OVERESTIMATE, n_blocks
 from ..kernels.vsgd_numpy import guarded
 from . import length, orthogonal
 from .length import StepLength
-from .moments import mean_gradient, not_finite, sample_gradients
+from .moments import has_samples, mean_gradient, not_finite, sample_gradients
 from .rule import Rule
 from .state import State, allocate, start_point
 
@@ -28,6 +28,10 @@ CHECKPOINT_VERSION = 3
 
 #: From this share of the parameters that have begun on, newcomers cause a new start.
 NEWCOMERS = 0.01
+
+#: In the start a gradient that is too large for the unit is brought to this power of 2 by another: below it
+#: there is room for the averages so far, above it for sums of squares.
+TOP_EXPONENT = {"float32": 45, "float64": 480}
 
 #: A mean square gradient that grew this many times over its start makes no sense any more.
 GROWN = 1e12
@@ -85,8 +89,8 @@ class Run:
     state : State
         Parameters and averages, views likewise. Gradients in it are multiplied by ``unit``.
     unit : float
-        A power of 2 that brings the first gradient to 1; 0 while every gradient has been 0. So no loss is too
-        large or too small, and a loss times 2**k gives the same bits.
+        A power of 2 that brings the first gradient to 1, or a far larger one into range; 0 while every
+        gradient has been 0. So no loss is too large or too small, and a loss times 2**k gives the same bits.
     length : float
         The length S of a step, in the units of x: a step is ``S * sqrt(rho) * g / sqrt(g2_avg)``.
     n_steps, n_samples, n_gradients : int
@@ -119,7 +123,7 @@ class Run:
         self._start_energies = np.zeros(N_START)  # sum of squares of each minibatch of the start
         self._held: tuple[Minibatch, Second] | None = None
         self._g2_sum = self._tau_sum = 0.0
-        self._point = self._kept = self._mean = x0[:0]
+        self._point = self._kept = self._mean = np.empty(0, dtype)  # until they are needed
         self._prepare()
 
     def _prepare(self) -> None:
@@ -222,24 +226,24 @@ class Run:
         TypeError, ValueError
             If the gradient has a wrong type, dtype, shape or number of samples.
         FloatingPointError
-            If the gradient, or its square in units of the first, is not finite.
+            If the gradient is not finite.
 
         In each case the run is as it was: open if it was open.
         """
         if self._held is None:
             batch = self._read("grad", gradient)
             second = self._due(batch)
-            if second:
+            if second and self._is_in_range("grad", batch):
                 self._open(batch, second)
-            else:
-                self._learn(batch, second, self.step_length)
+            else:  # a second gradient of an outlier would say nothing of the others
+                self._learn(batch, Second.NONE, self.step_length)
             return
         batch, second = self._held
         other = self._read("grad at the second point", gradient)
         if other.n_samples != batch.n_samples:
             must, remedy = f"have {batch.n_samples} samples", "evaluate both points on the same minibatch"
             raise ValueError(message("grad at the second point", must, other.n_samples, remedy))
-        self._require_finite("grad at the second point", other)
+        self._is_in_range("grad at the second point", other)
         self._learn(batch, second, self._measured(batch.grad, other.grad, second))
         self._held = None
 
@@ -253,11 +257,11 @@ class Run:
         """The mean gradient, whatever its values."""
         if self.rule.weighting == "orthogonal":
             rows = sample_gradients(name, gradient, self.x)
-            weights = orthogonal.weights(rows) if self._held is None else self._held[0].weights
             with np.errstate(all="ignore"):  # what is not finite is found later
+                weights = orthogonal.weights(rows) if self._held is None else self._held[0].weights
                 mean = weights.astype(rows.dtype) @ rows if len(weights) == len(rows) else rows[0]
             return Minibatch(len(rows), mean, weights=weights)
-        if self._mean.size == 0:
+        if self._mean.size == 0 and has_samples(gradient):
             self._mean = np.empty_like(self.x)
         return Minibatch(*mean_gradient(name, gradient, self.x, self.kernels, self._mean))
 
@@ -279,7 +283,6 @@ class Run:
 
     def _open(self, batch: Minibatch, second: Second) -> None:
         """Keep the minibatch until its gradient at a second point is there. Nothing else changes."""
-        self._require_finite("grad", batch)
         if self._point.size == 0:
             self._point, self._kept = np.empty((2, self.x.size), self.x.dtype)
         self._kept[:] = grad = batch.grad
@@ -327,12 +330,14 @@ class Run:
     def _learn(self, batch: Minibatch, second: Second, s: StepLength) -> None:
         """Averages and step, with a length ``s``. Nothing changes where the gradient is not finite."""
         if not self.is_whole or self.counters.start_left:
-            self._require_finite("grad", batch)
-            self._begin(batch, second, s)
+            if not self._is_in_range("grad", batch):
+                batch = self._guarded(batch)
+            self._begin(batch, second, s if second else self.step_length)
             return
         s, share = length.capped(s), average_weight(self.counters)
         if not self._advance(batch.grad, self.unit, self._g2_sum, s.length, share):
-            raise self._not_finite("grad", batch)
+            self._is_in_range("grad", batch)  # raises unless it is finite
+            self._advance(self._guarded(batch).grad, self.unit, self._g2_sum, s.length, share)
         self._g2_sum, self._tau_sum = self._sums[-1].tolist()
         self.step_length = s
         self._count(batch, second, 1, 0)
@@ -360,12 +365,50 @@ class Run:
             c.n_moves + moves,
         )
 
-    def _require_finite(self, name: str, batch: Minibatch) -> None:
-        grad = batch.grad
-        sums = self._energy[: n_blocks(grad.size) + 1]
+    def _is_in_range(self, name: str, batch: Minibatch) -> bool:
+        """Whether squares of a gradient are finite in the unit of the run.
+
+        In the start the unit follows the largest gradient, so that they are.
+
+        Raises
+        ------
+        FloatingPointError
+            If the gradient itself is not finite.
+        """
+        grad, sums = batch.grad, self._energy[: n_blocks(batch.grad.size) + 1]
         self.kernels.check(grad, self.unit or first_unit(grad), sums)
-        if not math.isfinite(sums[-1, 0]):
+        if math.isfinite(sums[-1, 0]):
+            return True
+        if not np.isfinite(grad).all():
             raise self._not_finite(name, batch)
+        if self.counters.start_left:
+            self._shrink_unit(grad)
+            self.kernels.check(grad, self.unit, sums)
+        return bool(self.counters.start_left)
+
+    def _shrink_unit(self, grad: Array) -> None:
+        """Make room for a gradient that is far larger than those so far. That changes no bit of x."""
+        s, (m, v) = self.step_length, self.state[1:3]
+        exponent = math.frexp(float(np.abs(grad).max()) * self.unit)[1]
+        factor = math.ldexp(1.0, TOP_EXPONENT[m.dtype.name] - exponent)
+        self.unit *= factor
+        m *= m.dtype.type(factor)
+        v *= v.dtype.type(factor**2)
+        self._g2_sum, self._g2_first = self._g2_sum * factor**2, self._g2_first * factor**2
+        self._start_energies *= factor**2
+        self.step_length = s._replace(slope=s.slope * factor, bend=s.bend * factor)
+
+    def _guarded(self, batch: Minibatch) -> Minibatch:
+        """A minibatch whose squares are out of range, as the guard counts it: `GUARD` root mean squares."""
+        largest = np.abs(batch.grad).max()
+        direction = batch.grad / largest
+        usual = math.sqrt(self._usual_square(batch)) / self.unit
+        factor = GUARD * usual / math.sqrt(float(np.vdot(direction, direction)))
+        return batch._replace(grad=direction * self.x.dtype.type(factor))
+
+    def _usual_square(self, batch: Minibatch) -> float:
+        """The sum of mean squares that the guard compares with."""
+        return self._g2_sum
 
     def _not_finite(self, name: str, batch: Minibatch) -> FloatingPointError:
         return FloatingPointError(not_finite(name, batch.grad, self.n_steps))
@@ -411,18 +454,22 @@ class Run:
         left = self.counters.start_left or (N_START if self._starts_anew(batch) else 0)
         if not self.unit and lives.any():
             self.unit = first_unit(batch.grad)
-        g = x.dtype.type(self.unit) * batch.grad
-
+        waiting = lives & (self._seen < N_START)
         if joined and not left:
             s = length.capped(s)
             self._step_ranges(batch.grad, s)
-        elif left:
+            if not waiting.any():  # the others have no gradient yet, perhaps never
+                self._count(batch, second, 1, 0)
+                self.step_length = s
+                return
+        g = x.dtype.type(self.unit) * batch.grad
+        if left:
             for begin, end in joined:  # they stand still, and go on averaging
                 part = slice(begin, end)
                 m[part] += (g[part] - m[part]) / tau[part]
                 v[part] += (g[part] * g[part] - v[part]) / tau[part]
         for i, (begin, end) in enumerate(zip([0, *self._ends[:-1]], self._ends, strict=True)):
-            if lives[i] and self._seen[i] < N_START:
+            if waiting[i]:
                 part = slice(begin, end)
                 self._seen[i] += 1
                 n = x.dtype.type(self._seen[i])
@@ -461,7 +508,7 @@ class Run:
 
     def _step_ranges(self, grad: Array, s: StepLength) -> None:
         """The step of those parameters that have begun."""
-        energy, share = 0.0, average_weight(self.counters)
+        energy, totals, share = 0.0, np.zeros(2), average_weight(self.counters)
         for begin, end in self._joined:
             sums = self._energy[: n_blocks(end - begin) + 1]
             self.kernels.check(grad[begin:end], self.unit, sums)
@@ -470,6 +517,8 @@ class Run:
         for begin, end in self._joined:
             sums = self._sums[: n_blocks(end - begin) + 1]
             self.kernels.step(self.buffer, begin, grad[begin:end], factor, s.length, share, sums)
+            totals += sums[-1]
+        self._g2_sum, self._tau_sum = totals.tolist()
 
     def _recount(self) -> None:
         """Which parameters take steps, and their sums."""

@@ -86,7 +86,6 @@ class SparseRun(Run):
         return Second.PROBE if is_due and is_old.any() else Second.NONE
 
     def _open(self, batch: Minibatch, second: Second) -> None:
-        self._require_finite("grad", batch)
         columns, g = batch.columns, self.x.dtype.type(self.unit) * batch.grad
         x, m, v, tau = np.take(self.buffer, columns, axis=1)
         moves = (tau > 0) & (v > 0)
@@ -114,7 +113,9 @@ class SparseRun(Run):
         return self._followed(second, *sums[-1].tolist())
 
     def _learn(self, batch: Minibatch, second: Second, s: StepLength) -> None:
-        self._require_finite("grad", batch)
+        if not self._is_in_range("grad", batch):
+            batch = self._guarded(batch)
+        s = s if second else self.step_length
         unit = self.unit or first_unit(batch.grad)
         with np.errstate(under="ignore"):
             g = self.x.dtype.type(unit) * batch.grad
@@ -169,10 +170,14 @@ class SparseRun(Run):
             self._point[columns] = self.x[columns]
         super().close()
 
-    def _require_finite(self, name: str, batch: Minibatch) -> None:
-        if batch.grad.size:
-            self._energy = np.zeros((n_blocks(batch.grad.size) + 1, 1))
-            super()._require_finite(name, batch)
+    def _is_in_range(self, name: str, batch: Minibatch) -> bool:
+        self._energy = np.zeros((n_blocks(batch.grad.size) + 1, 1))
+        return batch.grad.size == 0 or super()._is_in_range(name, batch)
+
+    def _usual_square(self, batch: Minibatch) -> float:
+        """Of the touched, those that are new excepted."""
+        v, tau = self.state.g2_avg[batch.columns], self.tau[batch.columns]
+        return float(v.sum(dtype=np.float64, where=tau > 0))
 
     def _not_finite(self, name: str, batch: Minibatch) -> FloatingPointError:
         grad = np.zeros_like(self.x)
