@@ -1,7 +1,7 @@
 """When to stop: criteria for ``stop=`` of `refsgd.minimize`, which compose.
 
->>> from refsgd.stopping import MaxSteps, NotFinite
->>> stop = [MaxSteps(1000), NotFinite()]
+>>> from refsgd.stopping import MaxSamples, MaxTime
+>>> stop = [MaxSamples(1_000_000), MaxTime(60.0)]
 """
 
 from .sgd.stopping import (
