@@ -4,13 +4,20 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip --disable-pip-version-check -q
 BUILT_FROM = pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h csrc/*.inc csrc/build_cffi.py)
 
-.PHONY: demo test lint bench docs wheel clean
+# A file is tested in one process, so that few kernels are compiled twice.
+PYTEST = .venv/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+
+.PHONY: demo test quick lint bench docs wheel clean
 
 demo: .venv/with-plot
 	.venv/bin/python -m refsgd demo --plot demo.png
 
 test: .venv/with-test
-	.venv/bin/python -m pytest -q
+	$(PYTEST) -m "not slow"
+
+# No other processes, nothing that Numba compiles.
+quick: .venv/with-test
+	$(PYTEST) -m "not slow and not process and not numba"
 
 lint: .venv/with-dev
 	.venv/bin/ruff check .
@@ -42,7 +49,7 @@ clean:
 # One stamp an extra; an edit of the C sources builds the extension anew.
 .venv/with-%: .venv/bin/python $(BUILT_FROM)
 	@echo "Installing refsgd[$*] into .venv ..."
-	@$(PIP) install -e ".[$*]"
+	@$(PIP) install -e ".[$*]" --config-settings editable_mode=compat
 	@touch $@
 
 .venv/bin/python:

@@ -1,4 +1,4 @@
-"""``python -m refsgd demo | fit | predict | reproduce | backends``."""
+"""The command ``refsgd``, or ``python -m refsgd``: demo, fit, predict, reproduce, backends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import datasets
+from . import __version__, datasets
 from ._config import BACKENDS, show_backends, use_backend
 from ._errors import BackendError
 from .commands import fit, predict
@@ -35,9 +35,11 @@ def not_negative(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     main_parser = argparse.ArgumentParser(
-        prog="python -m refsgd", description="Stochastic gradient descent without learning rates."
+        prog="refsgd", description="Stochastic gradient descent without learning rates."
     )
-    commands = main_parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    main_parser.add_argument("--version", action="version", version=f"refsgd {__version__}")
+    main_parser.set_defaults(run=lambda options: main_parser.print_help())
+    commands = main_parser.add_subparsers(title="commands", metavar="COMMAND")
 
     demo_parser = commands.add_parser(
         "demo",

@@ -22,7 +22,7 @@ FORBIDDEN = {
     "models": {"kernels", "sgd", "directional"},
 }
 MAY_IMPORT = {
-    "kernels": {"kernels", "_errors", "_kernels"},
+    "kernels": {"kernels", "_errors", "_kernels", "_numba"},
     "textdata": {"textdata", "_errors", "_validation"},
 }
 
@@ -40,14 +40,7 @@ LAZY = {"refsgd.directional._compiled", "scipy.optimize"}
 ALLOWED = {
     "dask": {"refsgd.adapters.dask"},
     "matplotlib": {"refsgd.plotting"},
-    "numba": {
-        "refsgd.directional._compiled",
-        "refsgd.kernels.jitted",
-        "refsgd.kernels.directions_numba",
-        "refsgd.kernels.jitted_linear",
-        "refsgd.kernels.vsgd_numba",
-        "refsgd.sgd.compiled",
-    },
+    "numba": {"refsgd._numba", "refsgd.kernels.jitted", "refsgd.sgd.compiled"},
     "joblib": {"refsgd.adapters.epochs"},
     "sklearn": {f"refsgd.adapters.{name}" for name in ("classifier", "epochs", "mixture", "regressor")},
     "torch": {"refsgd.adapters.torch", "refsgd.adapters.torch_models"},
@@ -135,6 +128,7 @@ def test_module_keeps_the_import_rule(module: str) -> None:
         ("refsgd.sgd.linear", "from ..commands import fit"),
         ("refsgd.kernels.reference", "from .._config import backend_name"),
         ("refsgd.sgd.minimize", "import numba as nb"),
+        ("refsgd.kernels.jitted_linear", "import numba"),
         ("refsgd.sgd.minimize", "from importlib import import_module\nimport_module('numba')"),
         ("refsgd.kernels.jitted", "from .._kernels import lib"),
         ("refsgd.adapters.torch", "from sklearn.base import BaseEstimator"),
@@ -177,6 +171,7 @@ def test_functions_of_a_part_import_only_what_takes_long_to_load(part: str) -> N
         assert {target for target in found if not target.startswith(tuple(LAZY))} <= {f"refsgd.{part}"}, name
 
 
+@pytest.mark.process
 def test_import_loads_nothing_heavy() -> None:
     heavy = ["numba", "sklearn", "matplotlib", "torch", "dask", "scipy.stats", "scipy.optimize"]
     program = f"import sys, refsgd; print([name for name in {heavy} if name in sys.modules])"

@@ -98,6 +98,7 @@ def test_unknown_backend_is_named_with_those_that_there_are(unloaded: pytest.Mon
         VSGD().start(np.ones(2))
 
 
+@pytest.mark.process
 def test_environment_chooses_in_a_new_process() -> None:
     program = "import refsgd; refsgd.show_backends()"
     run = [sys.executable, "-c", program]

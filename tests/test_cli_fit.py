@@ -134,6 +134,7 @@ def test_options_reach_the_model(train, tmp_path):
     assert models["through 0"].intercept == 0 != models["plain"].intercept
 
 
+@pytest.mark.process
 def test_standard_input_is_read(train, tmp_path):
     model = tmp_path / "model"
     command = [sys.executable, "-m", "refsgd", "fit", "-", "--model", str(model)]

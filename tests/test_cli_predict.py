@@ -127,6 +127,7 @@ def test_interrupted_predictions_leave_no_file(train, tmp_path, monkeypatch, cap
     assert capsys.readouterr().err == "\nrefsgd: interrupted, rows are missing\n"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name == "nt", reason="pipes")
 def test_a_closed_pipe_is_no_error(train, tmp_path):
     main(["fit", train, "--model", str(tmp_path / "model")])

@@ -8,6 +8,8 @@ import scipy.sparse
 import refsgd
 from refsgd.kernels.contract import BLOCK
 
+pytestmark = pytest.mark.numba
+
 RULES = {
     "default": refsgd.VSGD(),
     "average": refsgd.VSGD(average=True),

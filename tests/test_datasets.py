@@ -176,13 +176,17 @@ GOOD = idx_bytes(np.arange(6, dtype=np.uint8).reshape(2, 3))
         ("data", b"P5 3 2", "must begin with the bytes 00 00 08 .*, got 50 35 20"),
         ("data", b"\0\0\x0d" + GOOD[3:], "must begin with the bytes 00 00 08 .*, got 00 00 0d"),
         ("data", GOOD[:3], "must begin with the bytes 00 00 08 "),
-        ("data", gzip.compress(GOOD), "must begin with the bytes 00 00 08 .*, got 1f 8b 08"),
+        ("data", gzip.compress(GOOD, mtime=0), "must begin with the bytes 00 00 08 .*, got 1f 8b 08"),
         ("data", GOOD[:7], "must have a header of 12 bytes, got 7 bytes"),
         ("data", GOOD[:-1], r"must have 18 bytes for its shape \(2, 3\), got 17 bytes"),
         ("data", GOOD + b"\0", r"must have 18 bytes for its shape \(2, 3\), got 19 bytes"),
         ("data.gz", GOOD, "must be a whole gzip file, got Not a gzipped file"),
-        ("data.gz", gzip.compress(GOOD)[:-4], "must be a whole gzip file, got Compressed file ended"),
-        ("data.gz", gzip.compress(GOOD)[:12] + bytes(30), "must be a whole gzip file, got "),
+        (
+            "data.gz",
+            gzip.compress(GOOD, mtime=0)[:-4],
+            "must be a whole gzip file, got Compressed file ended",
+        ),
+        ("data.gz", gzip.compress(GOOD, mtime=0)[:12] + bytes(30), "must be a whole gzip file, got "),
     ],
 )
 def test_damaged_idx_files_are_refused_by_name_and_reason(tmp_path, name, content, reason):

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+import refsgd
 from refsgd import BackendError, datasets, kernels
 from refsgd.__main__ import main
 from refsgd.experiments import demo
@@ -197,11 +198,19 @@ def test_wrong_option_is_refused(capsys, options, match):
     assert match in capsys.readouterr().err
 
 
-def test_command_is_required(capsys):
+def test_bare_call_lists_the_commands(capsys):
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("usage: refsgd ")
+    listed = [line.split()[0] for line in lines if re.match(r" {4}[a-z]", line)]
+    assert listed == ["demo", "fit", "predict", "reproduce", "backends"]
+
+
+def test_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit) as stopped:
-        main([])
-    assert stopped.value.code == 2
-    assert "COMMAND" in capsys.readouterr().err
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"refsgd {refsgd.__version__}\n"
 
 
 def test_backends_names_all_three(capsys):
@@ -212,12 +221,13 @@ def test_backends_names_all_three(capsys):
     assert lines[4].split()[-1] in ("c", "numba", "numpy")
 
 
+@pytest.mark.process
 def test_module_runs_as_a_program():
     command = [sys.executable, "-m", "refsgd", "demo", "--epochs", "0"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert run.stdout == ""
-    assert "usage: python -m refsgd demo" in run.stderr
+    assert "usage: refsgd demo" in run.stderr
 
 
 # -- Ctrl-C

@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import oracles_directional as oracle
 import pytest
+from backends import compared_with_numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse, special
@@ -405,6 +406,7 @@ def test_lengths_of_a_few_rows_among_many_do_not_matter(power, monkeypatch):
     assert_same_state(of(rows), of(odd), rtol=1e-14)
 
 
+@compared_with_numpy
 def test_statistics_are_the_same_to_the_last_bit_in_every_backend(backend):
     rows, weights = sample(300, 70)
 

@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import oracles
 import pytest
+from backends import compared_with_numpy
 from driving import (
     FAMILY,
     assert_same,
@@ -99,6 +100,7 @@ def numpy_run(rule, dtype, n):
     return run
 
 
+@compared_with_numpy
 @each_rule
 @each_batch_size
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -149,6 +151,7 @@ THREADED = [
 ]
 
 
+@compared_with_numpy
 @pytest.mark.parametrize("rule", THREADED, ids=rule_name)
 def test_bits_do_not_depend_on_the_number_of_threads(backend, rule):
     d, before, runs = 100_000, refsgd.get_num_threads(), []

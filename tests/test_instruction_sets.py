@@ -25,6 +25,8 @@ from test_vsgd_kernels import expected as expected_trace
 from refsgd.kernels import reference, vsgd_numpy
 from refsgd.kernels.contract import BLOCK, LANES
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[1]
 SETS = ["x86-64", "x86-64-v3", "x86-64-v4"]
 

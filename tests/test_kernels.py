@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import mpmath
 import numpy as np
 import pytest
+from backends import compared_with_numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -246,6 +247,7 @@ def test_moments_and_curvature_are_means(backend: str, dtype: str, n: int) -> No
 # Every backend against the oracle
 
 
+@compared_with_numpy
 @each_dtype
 @each_size
 @each_gradient
@@ -277,6 +279,7 @@ def test_fused_step_is_probe_secant_and_step(
     assert_same_bits(case.run(composed), expected(case), "state")
 
 
+@compared_with_numpy
 @each_dtype
 @each_size
 @each_variant
@@ -310,6 +313,7 @@ def test_step_from_per_sample_moments_has_the_bits_of_the_reference(
     assert_same_bits(got, want, "state")
 
 
+@compared_with_numpy
 @each_dtype
 @each_size
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 9])
@@ -351,6 +355,7 @@ def test_moments_tell_what_is_not_finite(backend: str, dtype: str, at: int) -> N
     assert not one.moments(rows, mean, mean_sq) and one.moments(rows, mean, None)
 
 
+@compared_with_numpy
 @each_dtype
 @pytest.mark.parametrize("d", [1, LANES + 1, BLOCK + 1])
 def test_probe_has_the_bits_of_the_reference(backend: str, dtype: str, d: int) -> None:
@@ -407,6 +412,7 @@ def test_nan_stays_in_its_own_coordinate(backend: str, dtype: str, online: bool,
     assert_same_bits(got, expected(case), "other coordinates")
 
 
+@compared_with_numpy
 @each_dtype
 @each_gradient
 def test_what_is_not_finite_has_the_bits_of_the_reference(backend: str, dtype: str, online: bool) -> None:
@@ -451,6 +457,7 @@ def directions_of(
     return [squares, *outputs]
 
 
+@compared_with_numpy
 @each_dtype
 @pytest.mark.parametrize("d", [1, 8, 31, 33, 63, BLOCK, BLOCK + 47])
 @pytest.mark.parametrize(("n", "chunk"), [(1, 0), (23, 0), (23, 7), (23, 23)])
@@ -624,6 +631,7 @@ def expected_of_all_slots(dtype: str) -> list[Array]:
     return all_slots("numpy", dtype)
 
 
+@compared_with_numpy
 @each_dtype
 def test_bits_do_not_depend_on_the_number_of_threads(
     backend: str, dtype: str, threads: Callable[[int], None]
@@ -636,6 +644,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(
             assert_same_bits(got, want, f"output {number} with {n} threads")
 
 
+@pytest.mark.process
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
 def test_forked_child_of_a_parallel_region_finishes(backend: str, threads: Callable[[int], None]) -> None:
     threads(2)

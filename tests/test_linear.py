@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from backends import compared_with_numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles_linear import PlainLinear
@@ -44,6 +45,7 @@ def close(a, b, rtol):
     np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(np.abs(b).max(), 1e-300))
 
 
+@compared_with_numpy
 @pytest.mark.parametrize("alpha", [0.0, 0.01])
 @pytest.mark.parametrize(("batch_size", "average"), [(1, False), (1, True), (7, False), (7, True)])
 @pytest.mark.parametrize("loss", LOSSES)

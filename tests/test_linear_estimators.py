@@ -412,6 +412,7 @@ def test_verbose_shows_a_bar_on_a_terminal(monkeypatch, verbose):
 # -- the package
 
 
+@pytest.mark.process
 def test_the_package_offers_both():
     assert (refsgd.VSGDClassifier, refsgd.VSGDRegressor) == (VSGDClassifier, VSGDRegressor)
     assert {"VSGDClassifier", "VSGDRegressor"} < set(dir(refsgd))
@@ -440,6 +441,7 @@ def test_what_is_not_fitted_says_so():
             estimator.predict(IRIS[0])
 
 
+@pytest.mark.slow
 def test_the_example_of_the_guide_prints_what_it_claims(capsys):
     text = (Path(__file__).parents[1] / "docs" / "linear.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```\n\n((?:    [^\n]*\n)+)", text, re.DOTALL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,15 @@ from refsgd.sgd.linear import LinearModel
 
 D = 2**16  # half a byte a parameter is 32 kB here, much more than all objects that are no arrays of d
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def only_new_objects() -> Iterator[None]:
+    """Let collections look at no object from before: there are a million, of all that is imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def bytes_a_parameter(make: Callable[[int], Any]) -> int:

@@ -300,6 +300,7 @@ def test_recovers_the_components_where_there_are_fewer_rows_than_dimensions(conc
         )
 
 
+@pytest.mark.slow
 def test_bic_finds_the_number_of_components():
     rows, _ = drawn(np.vstack([np.eye(3)[:2], -np.ones(3) / 3**0.5]), (30.0, 20.0, 40.0), (300, 200, 100))
     fits = [VonMisesFisherMixture(k, n_init=5, random_state=0).fit(rows) for k in range(1, 6)]
@@ -339,6 +340,7 @@ def test_samples_are_of_the_fitted_law():
         mixture.sample(0)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_guide_prints_what_it_claims(capsys):
     text = (Path(__file__).parents[1] / "docs" / "mixtures.md").read_text(encoding="utf-8")
     code, claim = re.search(r"```python\n(.*?)```\n\n((?:    [^\n]*\n)+)", text, re.DOTALL).groups()
@@ -632,6 +634,7 @@ def test_the_package_offers_the_class():
         refsgd.Mixture  # noqa: B018
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("missing", ["sklearn", "scipy.special"])
 def test_a_missing_scikit_learn_names_the_extra_and_nothing_else_does(missing):
     program = (

@@ -653,7 +653,9 @@ def test_wrong_state_is_refused_and_changes_nothing(change, match):
 # -- with minimize, and pictures
 
 
-@pytest.mark.parametrize("kind", ["rows", "moments", "sparse", "compiled"])
+@pytest.mark.parametrize(
+    "kind", ["rows", "moments", "sparse", pytest.param("compiled", marks=pytest.mark.numba)]
+)
 def test_callback_of_minimize_sees_the_gradient_of_each_step(kind):
     sparse, numba = pytest.importorskip("scipy.sparse"), pytest.importorskip("numba")
     samples, seen = rows_of(40, 3), []

@@ -12,7 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import refsgd
+
 ROOT = Path(__file__).resolve().parents[1]
+
+pytestmark = pytest.mark.slow
 
 # Built without isolation, so that no test downloads anything. Older ones cannot read pyproject.toml.
 pytest.importorskip("setuptools", minversion="77")
@@ -38,8 +42,21 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A copy of the source tree without anything built."""
+    return copied(tmp_path / "tree")
+
+
+def copied(target: Path) -> Path:
     ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "_kernels.*")
-    return Path(shutil.copytree(ROOT, tmp_path / "tree", ignore=ignored))
+    return Path(shutil.copytree(ROOT, target, ignore=ignored))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """An installation where there is no C compiler, and the log of it."""
+    folder = tmp_path_factory.mktemp("installation")
+    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-v", "--no-deps"]
+    options = ["--no-build-isolation", "--target", folder / "site"]
+    return folder / "site", run(*pip, *options, ".", cwd=copied(folder / "tree"), CC="false")
 
 
 def test_sdist_holds_all_that_a_build_needs(tree: Path) -> None:
@@ -55,10 +72,21 @@ def test_sdist_holds_all_that_a_build_needs(tree: Path) -> None:
     assert not [name for name in held if name.endswith((".so", ".o", ".pyc"))]
 
 
-def test_install_without_a_compiler_succeeds_with_a_warning(tree: Path, tmp_path: Path) -> None:
-    target = tmp_path / "site"
-    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-v", "--no-deps"]
-    log = run(*pip, "--no-build-isolation", "--target", target, ".", cwd=tree, CC="false")
+def test_import_is_no_empty_namespace_above_a_folder_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / "refsgd").mkdir()  # what a clone looks like from the folder above it
+    assert run(sys.executable, "-c", "import refsgd; print(refsgd.VSGD())", cwd=tmp_path).startswith("VSGD(")
+
+
+def test_installed_command_and_metadata_have_the_version_of_the_package(
+    site: tuple[Path, str], tmp_path: Path
+) -> None:
+    shown = run(site[0] / "bin" / "refsgd", "--version", cwd=tmp_path, PYTHONPATH=str(site[0]))
+    assert shown == f"refsgd {refsgd.__version__}\n"
+    assert (site[0] / f"refsgd-{refsgd.__version__}.dist-info").exists()
+
+
+def test_install_without_a_compiler_succeeds_with_a_warning(site: tuple[Path, str], tmp_path: Path) -> None:
+    target, log = site
     assert "the C backend will be missing, and refsgd will run on Numba" in log
     assert (target / "refsgd" / "data" / "digits.npz").exists()
     assert not list(target.rglob("_kernels*"))

@@ -11,6 +11,7 @@ import numpy as np
 import oracles
 import pytest
 import scipy.sparse
+from backends import compared_with_numpy
 from driving import assert_same, draws, slopes, tell
 
 import refsgd
@@ -217,6 +218,7 @@ def test_permuted_parameters_give_the_permuted_trajectory(backend):
     np.testing.assert_allclose(permuted, xs[:, order], rtol=1e-9, atol=1e-11)
 
 
+@compared_with_numpy
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (5, 37), (1, 4100), (2, 4100)])
 def test_backends_agree_to_the_last_bit(backend, dtype, n, d):
@@ -228,6 +230,7 @@ def test_backends_agree_to_the_last_bit(backend, dtype, n, d):
     assert_same(run, reference)
 
 
+@compared_with_numpy
 def test_number_of_threads_changes_no_bit(backend):
     d = 2 * 32768 + 5  # as many spans as threads, up to two
     rng = np.random.default_rng(0)

@@ -4,9 +4,12 @@ import re
 import textwrap
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_readme_snippet_prints_what_it_claims(capsys):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     code, claim = re.search(r"```python\n(.*?)```\n\n    (.*?)\n", text, re.DOTALL).groups()
@@ -24,6 +27,7 @@ def test_readme_names_the_two_commands():
     assert "make test" in text
 
 
+@pytest.mark.slow
 def test_guide_to_directions_prints_what_it_claims(capsys):
     text = (ROOT / "docs" / "directions.md").read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.*?)```\n\n((?:    [^\n]*\n)+)", text, re.DOTALL)

@@ -43,11 +43,13 @@ def output_of(program: str, **environment: str) -> list[str]:
     return done.stdout.split("\n")[:-1]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("asked", "used"), [("1", 1), ("3", 3), ("2,1", 2)])
 def test_environment_sets_the_number_of_threads(asked: str, used: int) -> None:
     assert output_of("print(refsgd.get_num_threads())", OMP_NUM_THREADS=asked) == [str(used)]
 
 
+@pytest.mark.process
 def test_number_asked_for_goes_before_the_environment() -> None:
     program = """
         for n in (3, 1, 2):
@@ -71,6 +73,7 @@ def test_threadpoolctl_limits_what_was_asked_for(api: str | None) -> None:
         refsgd.set_num_threads(before)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts the threads that live")
 def test_a_kernel_starts_no_more_threads_than_it_may() -> None:
     program = """
@@ -88,6 +91,7 @@ def test_a_kernel_starts_no_more_threads_than_it_may() -> None:
     assert output_of(program, OMP_NUM_THREADS="2", OPENBLAS_NUM_THREADS="1") == ["0", "0", "1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
 def test_workers_of_joblib_finish_after_a_parallel_region(backend: str) -> None:
     program = f"""
@@ -99,6 +103,7 @@ def test_workers_of_joblib_finish_after_a_parallel_region(backend: str) -> None:
     assert output_of(program, OMP_NUM_THREADS="2") == ["True"]
 
 
+@pytest.mark.slow
 def test_forked_pool_finishes_after_a_parallel_region() -> None:
     program = """
         import multiprocessing

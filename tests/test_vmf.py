@@ -172,6 +172,7 @@ def test_values_do_not_depend_on_their_neighbours(each_backend, size):
         np.testing.assert_array_equal(function(dim * r, dim)[order], function((dim * r)[order], dim[order]))
 
 
+@pytest.mark.numba
 def test_compiled_functions_equal_those_of_numpy(monkeypatch):
     if kernels.unavailable("numba"):
         pytest.skip("no numba")
@@ -190,6 +191,7 @@ def test_compiled_functions_equal_those_of_numpy(monkeypatch):
         assert (np.abs(found[0][3:] - found[1][3:]) <= 2 * BARS.get(name, 1e-14) * np.array(scales)).all()
 
 
+@pytest.mark.numba
 def test_compiled_functions_take_over_from_a_size_on(monkeypatch):
     if kernels.unavailable("numba"):
         pytest.skip("no numba")
@@ -215,6 +217,7 @@ def test_without_numba_numpy_does_it(monkeypatch):
         vmf.concentration(r, 10)
 
 
+@pytest.mark.process
 def test_few_values_do_not_wait_for_numba():
     program = "import sys, refsgd; refsgd.vmf.concentration(0.5, 3); refsgd.vmf.log_h([1.0, 2.0], 3); "
     program += "print('numba' in sys.modules)"

@@ -9,6 +9,7 @@ import pickle
 import numpy as np
 import oracles_vsgd
 import pytest
+from backends import compared_with_numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, csr_matrix
@@ -207,6 +208,31 @@ def test_sparse_run_is_what_plain_loops_give(backend):
     assert (run.tau == 0).any() or (run.x != x0).all()
 
 
+def test_first_touch_of_a_sparse_run_is_no_reason_for_the_guard(backend):
+    """A parameter with gradients 1,000 times those of the others appears late; the others go on."""
+    x0 = np.linspace(-2.0, 3.0, 4)
+    twin, run = oracles_vsgd.Sparse(x0.tolist()), VSGD("sparse").start(x0, backend=backend)
+    for k, c in enumerate(np.random.default_rng(4).normal(size=(60, 4))):
+        scale = np.array([1.0, 1.0, 1.0, 1000.0 * (k >= 40)])
+
+        def grad(x, c=c, scale=scale):
+            return slopes(np.asarray(x) - c) * scale
+
+        twin.step(grad)
+        feed(run, grad)
+        assert_twin(run, twin)
+    assert twin.guards == 0 and run.tau[3] > 0
+
+
+def test_samples_that_cancel_touch_no_parameter_of_a_sparse_run(backend):
+    run = VSGD("sparse").start(np.ones(3), backend=backend)
+    for k in range(20):
+        rows = np.array([[1.0 + k % 3, 0.0, 2.0], [1.0, 0.0, -2.0]])
+        feed(run, lambda x, rows=rows: csr_array(rows))
+    assert run.tau[0] > 0 and (run.tau[1:] == 0).all()
+    assert (run.x[1:] == 1).all() and run.x[0] != 1
+
+
 def test_orthogonal_run_weighs_both_points_by_the_weights_at_x(backend):
     """Weights of the second point would make another function of it."""
     x0 = np.linspace(-2.0, 3.0, 8)
@@ -325,6 +351,7 @@ def test_permuted_parameters_give_the_permuted_trajectory(backend):
     np.testing.assert_allclose(permuted, xs[:, order], rtol=1e-9, atol=1e-11)  # sums in another order
 
 
+@compared_with_numpy
 @pytest.mark.parametrize("rule", [VSGD(), VSGD(average=True), VSGD("sparse"), VSGD("orthogonal")], ids=repr)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (5, 37), (1, 4100), (2, 4100)])
@@ -337,6 +364,7 @@ def test_backends_agree_to_the_last_bit(backend, rule, dtype, n, d):
     assert_same(run, reference)
 
 
+@compared_with_numpy
 def test_number_of_threads_changes_no_bit(backend):
     d = 2 * 131072 + 5
     samples = np.random.default_rng(0).normal(size=(14, d)).astype(np.float32)
@@ -632,6 +660,14 @@ def test_saved_run_continues_bit_for_bit(backend, rule, steps):
     for each in copies:
         drive(each, samples[steps:])
         assert_same(each, whole)
+
+
+def test_loaded_sparse_run_remembers_the_memory_of_what_was_touched_last():
+    run, other = (VSGD("sparse").start(np.linspace(-2.0, 3.0, 5)) for _ in range(2))
+    drive(run, draws(30, 2, 5))
+    other.load_state_dict(run.state_dict())
+    assert_same(other, run)
+    assert run.state_dict()["memory"] != 10
 
 
 def test_groups_are_part_of_a_checkpoint(backend):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from backends import compared_with_numpy
 from numpy.typing import NDArray
 from test_kernels import assert_same_bits
 
@@ -122,6 +123,7 @@ def assert_all_same(got: list[Array], want: list[Array]) -> None:
 # Every backend against the oracle
 
 
+@compared_with_numpy
 @each_dtype
 @each_size
 @each_begin
@@ -148,6 +150,7 @@ def test_only_the_columns_asked_for_are_written(backend: str, dtype: str, n_rows
     assert_same_bits(grad, told, "grad")
 
 
+@compared_with_numpy
 @each_dtype
 @each_number_of_rows
 def test_what_is_not_finite_has_the_bits_of_the_oracle(backend: str, dtype: str, n_rows: int) -> None:
@@ -163,6 +166,7 @@ def test_what_is_not_finite_has_the_bits_of_the_oracle(backend: str, dtype: str,
     assert_all_same(got, want)
 
 
+@compared_with_numpy
 @each_dtype
 def test_sums_of_finite_numbers_that_overflow_have_the_bits_of_the_oracle(backend: str, dtype: str) -> None:
     d = BLOCK + LANES + 1
@@ -192,6 +196,7 @@ def test_advance_is_check_guard_and_step(
         g2_sum = g2_share * float(want_energy[-1, 0])
         factor = vsgd_numpy.guarded(UNIT, float(want_energy[-1, 0]), g2_sum)
         assert (factor < UNIT) == (0 < g2_share < 1 / GUARD**2)
+        assert factor <= UNIT
         vsgd_numpy.step(want, 0, grad, factor, LENGTH, WEIGHT, want_sums)
         assert advance(grad, UNIT, g2_sum, LENGTH, WEIGHT) is True
         assert_all_same([energy, sums, got], [want_energy, want_sums, want])
@@ -250,6 +255,7 @@ def threads() -> Iterator[Callable[[int], None]]:
     refsgd.set_num_threads(before)
 
 
+@compared_with_numpy
 @each_dtype
 @each_number_of_rows
 def test_bits_do_not_depend_on_the_number_of_threads(

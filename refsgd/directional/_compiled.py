@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from .._numba import jit
 from . import _coefficients as coefficients
 from ._series import LAST_STEP, MAX_STEPS, SERIES_FROM, TERMS, TERMS_FROM, Floats
 
 LANES = 64
 TWO_PI = 2.0 * math.pi
-
-jit = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
 def _rectangle(table: tuple[tuple[float, ...], ...]) -> Floats:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from .._numba import jit
 from .contract import BLOCK, DIRECTION_LANES, FAR, Array, DirectionBatch, FoldArrays
-
-jit = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
 @jit

@@ -7,6 +7,7 @@ import math
 import numba
 import numpy as np
 
+from .._numba import inline, jit
 from . import vsgd_numba
 from .contract import BLOCK, FD, MAX_CURV_EXPONENT, WIDEN, Array, Kernels
 from .directions_numba import directions, square_rows
@@ -14,10 +15,6 @@ from .jitted_linear import linear, look
 
 MAX_CURV_F32 = 2.0 ** MAX_CURV_EXPONENT["float32"]
 MAX_CURV_F64 = 2.0 ** MAX_CURV_EXPONENT["float64"]
-
-jit = numba.njit(cache=True, error_model="numpy", nogil=True)
-#: For short loops: a call with some arrays takes as long, and the compiler forgets how far apart these are.
-inline = numba.njit(cache=True, error_model="numpy", nogil=True, inline="always")
 
 
 @jit

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from .._numba import inline, jit
 from .contract import (
     ENTRY_BEYOND,
     FIRST_TAU,
@@ -31,9 +31,6 @@ from .contract import (
 SMALLEST_F32, SMALLEST_F64 = (2.0**exponent for exponent in SMALLEST_ENTRY_EXPONENT.values())
 MAX_COUNT_F32, MAX_COUNT_F64 = (2.0**exponent for exponent in MAX_COUNT_EXPONENT.values())
 LARGEST_F32, LARGEST_F64 = (2.0**exponent for exponent in MAX_CURV_EXPONENT.values())
-
-jit = numba.njit(cache=True, error_model="numpy", nogil=True)
-inline = numba.njit(cache=True, error_model="numpy", nogil=True, inline="always")
 
 
 @jit

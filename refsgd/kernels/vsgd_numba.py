@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from .._numba import inline, jit
 from . import vsgd_numpy
 from .contract import BLOCK, LANES, LIMIT, WIDEN, Array
-
-jit = numba.njit(cache=True, error_model="numpy", nogil=True)
-#: For short loops: a call with some arrays takes as long, and the compiler forgets how far apart these are.
-inline = numba.njit(cache=True, error_model="numpy", nogil=True, inline="always")
 
 
 @jit

@@ -22,6 +22,7 @@ from numba.extending import intrinsic, overload, register_jitable
 from numpy.typing import NDArray
 
 from .._errors import message
+from .._numba import jit
 from ..kernels import jitted, vsgd_numba
 from ..kernels.contract import BLOCK, LANES, WIDEN
 from ..kernels.vsgd_numpy import guarded
@@ -43,10 +44,9 @@ N_ROWS, WIDTH = 13, BLOCK + 2 * LANES
 #: What a user may have asked of the compiler, and gets here too.
 OPTIONS = ("boundscheck", "error_model", "fastmath")
 
-number_jit = numba.njit(cache=True, error_model="numpy")
-curvature, weight = number_jit(length.curvature), number_jit(length.weight)
-followed, landed, capped = number_jit(length.followed), number_jit(length.landed), number_jit(length.capped)
-guard = number_jit(guarded)
+curvature, weight = jit(length.curvature), jit(length.weight)
+followed, landed, capped = jit(length.followed), jit(length.landed), jit(length.capped)
+guard = jit(guarded)
 LONGEST = length.LONGEST
 
 
@@ -139,9 +139,6 @@ def sample_type(array: Array) -> Any:
     """The type of one entry of axis 0."""
     dtype = numba.from_dtype(array.dtype)
     return dtype if array.ndim == 1 else types.Array(dtype, array.ndim - 1, "C")
-
-
-jit = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
 @intrinsic
