@@ -16,8 +16,8 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import vstack
 
 from refsgd import textdata
-from refsgd.textdata import murmur, read_chunks, rows, svmlight, tokens, vw
-from refsgd.textdata.stream import Block
+from refsgd.textdata import murmur, read_chunks, samples, svmlight, tokens, vw
+from refsgd.textdata.stream import Piece
 
 BITS = 18
 
@@ -48,7 +48,7 @@ def check_fast_against_slow(block, format):
     """Both ways give the same rows, or the fast one declines what the slow one says is wrong."""
     fast = parsers(format)[0](block)
     try:
-        slow = textdata._line_by_line(Block(block, 1, 0), "data", format, BITS)
+        slow = textdata._line_by_line(Piece(block, 1, 0), "data", format, BITS)
     except ValueError:
         assert fast is None
         return
@@ -126,7 +126,7 @@ def test_numbers_are_those_of_python_to_the_last_bit(words):
 )
 def test_what_is_no_finite_number_is_declined(word):
     assert parsed([b"1", word.encode()]) is None
-    assert not rows.NUMBER.fullmatch(word.encode()) or not np.isfinite(float(word))
+    assert not samples.NUMBER.fullmatch(word.encode()) or not np.isfinite(float(word))
 
 
 # The fast way and the slow way

@@ -1,4 +1,4 @@
-"""Vowpal Wabbit's hash: MurmurHash3 x86_32 of a name, or the number plus the seed if that is all digits."""
+"""Vowpal Wabbit's hash: MurmurHash3 x86_32 of a name, or number plus seed if the name is all digits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TAIL = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)
 def hash_names(
     buffer: NDArray[np.uint8], start: Ints, end: Ints, seeds: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
-    """The hash of each name in a padded buffer, with a seed each; not yet taken modulo 2**bits."""
+    """The hash of each name in a padded buffer, each with its own seed; not yet modulo 2**bits."""
     value, is_number = digits(buffer, start, np.minimum(end, start + 16))
     long = np.flatnonzero(is_number & (end - start > 16))
     for k in long.tolist():
@@ -39,7 +39,7 @@ def hash_words(names: list[bytes], seed: int) -> list[int]:
 
 
 def _modulo(name: bytes) -> int:
-    """The number that digits spell, modulo 2**64, 16 digits at a time as ``int`` takes no more than 4,300."""
+    """The number that digits spell, modulo 2**64; 16 digits at a time, as ``int`` takes at most 4,300."""
     value = 0
     for k in range(0, len(name), 16):
         part = name[k : k + 16]
@@ -52,19 +52,19 @@ def _murmur(
 ) -> NDArray[np.uint32]:
     words, n = unaligned(buffer, "<u4"), end - start
     h = seeds
-    n_blocks = n // 4
-    for k in range(int(n_blocks.max(initial=0))):
-        held = np.flatnonzero(n_blocks > k)
+    n_words = n // 4
+    for k in range(int(n_words.max(initial=0))):
+        held = np.flatnonzero(n_words > k)
         mixed = h[held] ^ _scramble(words[start[held] + 4 * k])
         h[held] = _rotated(mixed, 13) * np.uint32(5) + np.uint32(0xE6546B64)
-    h = h ^ _scramble(words[start + 4 * n_blocks] & TAIL[n & 3]) ^ n.astype(np.uint32)
+    h = h ^ _scramble(words[start + 4 * n_words] & TAIL[n & 3]) ^ n.astype(np.uint32)
     h = (h ^ h >> np.uint32(16)) * np.uint32(0x85EBCA6B)
     h = (h ^ h >> np.uint32(13)) * np.uint32(0xC2B2AE35)
     return h ^ h >> np.uint32(16)
 
 
-def _scramble(block: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    return _rotated(block * C1, 15) * C2
+def _scramble(word: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    return _rotated(word * C1, 15) * C2
 
 
 def _rotated(x: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:

@@ -1,4 +1,4 @@
-"""Blocks of whole lines from a file that may be compressed, or from standard input."""
+"""Pieces of whole lines from a file that may be compressed, or from standard input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = {b"\x1f\x8b": "gzip", b"BZ": "bzip2"}
 BOM = b"\xef\xbb\xbf"
 
 
-class Block(NamedTuple):
+class Piece(NamedTuple):
     """Whole lines."""
 
     text: bytes
@@ -25,13 +25,13 @@ class Block(NamedTuple):
     first_line: int
     """The number of its first line, from 1."""
     position: int
-    """How much of the file has been read, in bytes as they are on disk."""
+    """Bytes of the file on disk that have been read so far."""
 
 
-def blocks(path: str, size: int) -> Iterator[Block]:
-    """Read a file, or for ``"-"`` standard input, in blocks of about ``size`` bytes of text.
+def pieces(path: str, size: int) -> Iterator[Piece]:
+    """Read a file, or for ``"-"`` standard input, in pieces of about ``size`` bytes of text.
 
-    gzip and bzip2 are known by their first bytes, not by the name.
+    gzip and bzip2 are recognised by their first bytes, not by the name of the file.
     """
     with ExitStack() as stack:
         raw = sys.stdin.buffer if path == "-" else stack.enter_context(open(path, "rb"))
@@ -51,14 +51,14 @@ def blocks(path: str, size: int) -> Iterator[Block]:
                 must = f"be at most {LONGEST_LINE} bytes long"
                 raise ValueError(message(where, must, "more", "check that the file is text"))
             if text:
-                yield Block(text, line, n_read if path == "-" else raw.tell())
+                yield Piece(text, line, n_read if path == "-" else raw.tell())
                 line += text.count(b"\n")
         if rest:
-            yield Block(rest + b"\n", line, n_read if path == "-" else raw.tell())
+            yield Piece(rest + b"\n", line, n_read if path == "-" else raw.tell())
 
 
 def _cut(rest: bytes, data: bytes) -> tuple[bytes, bytes]:
-    """What begins a line that is not whole yet, and the whole lines before it."""
+    """The beginning of an incomplete line, and the whole lines before it."""
     end = data.rfind(b"\n") + 1
     return (data[end:], rest + data[:end]) if end else (rest + data, b"")
 

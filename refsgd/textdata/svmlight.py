@@ -1,7 +1,7 @@
 """svmlight: ``label [qid:n] index:value ... # comment``.
 
-An index stays the number that is written; 0 and 1 may both begin. What follows ``#`` and the query are left
-out. A line without a label begins with an entry.
+An index is the number as written; files may count from 0 or from 1. Comments and queries are ignored. A line
+without a label begins with an entry.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import tokens
-from .rows import LARGEST_INDEX, BadLine, Row, Rows, number, shown
+from .samples import LARGEST_INDEX, BadLine, Sample, Samples, number, shown
 from .tokens import COLON
 
 SEPARATORS = tokens.separators(bar=False)
@@ -20,13 +20,13 @@ COMMENT = re.compile(rb"#[^\n]*")
 QUERY = re.compile(rb"(?m)^([ \t]*[^\s:]+)[ \t]+qid:[0-9]+(?=\s)")
 
 
-def parse(block: bytes) -> Rows | None:
-    """The rows of a block of whole lines; None if a line is not right: `parse_line` says what."""
-    if b"#" in block:
-        block = COMMENT.sub(b"", block)
-    if b"qid:" in block:
-        block = QUERY.sub(rb"\1", block)
-    words = tokens.split(block, SEPARATORS)
+def parse(piece: bytes) -> Samples | None:
+    """The samples in whole lines; None if a line is malformed: `parse_line` then finds the fault."""
+    if b"#" in piece:
+        piece = COMMENT.sub(b"", piece)
+    if b"qid:" in piece:
+        piece = QUERY.sub(rb"\1", piece)
+    words = tokens.split(piece, SEPARATORS)
     if not words.are_colons_tight:
         return None
     is_index, is_value = words.after == COLON, words.before == COLON
@@ -48,11 +48,11 @@ def parse(block: bytes) -> Rows | None:
     indices = index.astype(np.int32)
     if _has_repeated(indices, indptr):
         return None
-    return Rows(y, None, lines, indptr, indices, data)
+    return Samples(y, None, lines, indptr, indices, data)
 
 
 def _has_repeated(indices: NDArray[np.int32], indptr: tokens.Ints) -> bool:
-    """Whether an index comes twice in a row of its own."""
+    """Whether an index occurs twice in one sample."""
     rises = np.diff(indices) > 0
     inner = indptr[(indptr > 0) & (indptr < indices.size)]
     rises[inner - 1] = True
@@ -63,8 +63,8 @@ def _has_repeated(indices: NDArray[np.int32], indptr: tokens.Ints) -> bool:
     return bool((keys[1:] == keys[:-1]).any())
 
 
-def parse_line(line: bytes) -> Row | None:
-    """The row of one line, None of an empty one; `BadLine` says what is wrong."""
+def parse_line(line: bytes) -> Sample | None:
+    """The sample in one line, None if it is empty; `BadLine` says what is wrong."""
     words = line.partition(b"#")[0].split()
     if not words:
         return None
@@ -85,4 +85,4 @@ def parse_line(line: bytes) -> Row | None:
         if int(name) in entries:
             raise BadLine("index", "come once in a line", f"{int(name)} twice", "add the two values up")
         entries[int(name)] = number("value", value, word)
-    return Row(y, 1.0, list(entries), list(entries.values()))
+    return Sample(y, 1.0, list(entries), list(entries.values()))

@@ -1,9 +1,9 @@
-"""Words and numbers of a block of text, all at once by NumPy.
+"""Words and numbers of a piece of text, all at once by NumPy.
 
-A block is cut at its separators; a token is what lies between two of them. Digits are read eight at a time:
-the bytes "12345678" as one little-endian integer become 12345678 by three multiplications. A decimal number
-is that of ``float`` to the last bit where its digits make an integer up to 2**53 and its power of ten is at
-most 10**22, as both are then floats and one operation rounds once; any other goes through NumPy's ``strtod``.
+A piece is cut at its separators; a token is the text between two of them. Digits are read eight at a time:
+three multiplications turn the bytes "12345678", as one little-endian integer, into 12345678. If the digits of
+a decimal number make an integer up to 2**53 and its power of ten is at most 10**22, both are exact floats and
+one operation rounds once, so the result equals ``float``. All other numbers go through NumPy's ``strtod``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORD, BLANK, COLON, BAR, NEWLINE = range(5)
-PAD = 8  # bytes before and after a block, so that eight bytes can be read anywhere in it
+PAD = 8  # bytes before and after a piece, so that eight bytes can be read anywhere in it
 
 POWERS = np.array([float(10**k) for k in range(23)])  # all exact
 INTEGER_POWERS = np.array([10**k for k in range(19)], np.uint64)
@@ -29,7 +29,7 @@ Ints = NDArray[np.int64]
 
 
 def separators(bar: bool) -> bytes:
-    """What each byte is, as a table for ``bytes.translate``; a bar is a separator only on request."""
+    """The kind of each byte, as a table for ``bytes.translate``; a bar is a separator only on request."""
     table = bytearray(256)
     for byte in b" \t\r\v\f":
         table[byte] = BLANK
@@ -40,34 +40,34 @@ def separators(bar: bool) -> bytes:
 
 
 class Tokens(NamedTuple):
-    """The tokens of a block, in order, and its separators."""
+    """The tokens of a piece, in order, and its separators."""
 
     buffer: NDArray[np.uint8]
-    """The block and `PAD` newlines on both sides."""
+    """The piece and `PAD` newlines on both sides."""
     start: Ints
-    """In the buffer, one a token."""
+    """Position of each token in the buffer."""
     end: Ints
     before: NDArray[np.uint8]
     """The separator right before each token."""
     after: NDArray[np.uint8]
     separator: Ints
-    """The number of the separator before each token."""
+    """Number of the separator before each token."""
     kinds: NDArray[np.uint8]
     """Every separator of the buffer."""
     first: Ints
-    """The number of the first token of each line, and the number of tokens at the end."""
+    """Number of the first token of each line; the last is the number of tokens."""
 
     @property
     def are_colons_tight(self) -> bool:
-        """Whether each colon has a token on both sides and none has two colons."""
+        """Whether each colon has a token on both sides and no token has two colons."""
         n = np.count_nonzero(self.kinds == COLON)
         left, right = self.after == COLON, self.before == COLON
         return bool(np.count_nonzero(left) == n == np.count_nonzero(right) and not (left & right).any())
 
 
-def split(block: bytes, table: bytes) -> Tokens:
-    """Cut a block, which ends in a newline, at the separators of `separators`."""
-    padded = b"\n" * PAD + block + b"\n" * PAD
+def split(piece: bytes, table: bytes) -> Tokens:
+    """Cut a piece, which ends in a newline, at the separators of `separators`."""
+    padded = b"\n" * PAD + piece + b"\n" * PAD
     codes = np.frombuffer(padded.translate(table), np.uint8)
     position = np.flatnonzero(codes.view(bool))
     kinds = codes[position]
@@ -86,7 +86,7 @@ def split(block: bytes, table: bytes) -> Tokens:
 
 
 def unaligned(buffer: NDArray[np.uint8], dtype: str) -> NDArray[Any]:
-    """The integers that begin at each byte of a buffer."""
+    """The integers that start at each byte of a buffer."""
     size = np.dtype(dtype).itemsize
     return np.ndarray((buffer.size - size + 1,), dtype, buffer, strides=(1,))
 
@@ -128,7 +128,7 @@ def numbers(buffer: NDArray[np.uint8], start: Ints, end: Ints) -> NDArray[np.flo
     mantissa = whole * INTEGER_POWERS[np.minimum(n_part, MOST_DIGITS)] + part
     power = power - n_part
     is_fast &= (mantissa <= LARGEST) & (np.abs(power) <= 22)
-    value = mantissa.astype(np.float64)
+    value: NDArray[np.float64] = mantissa.astype(np.float64)
     value /= POWERS[np.clip(-power, 0, 22)]
     value *= POWERS[np.clip(power, 0, 22)]
     np.negative(value, out=value, where=first == ord("-"))
@@ -142,7 +142,7 @@ def numbers(buffer: NDArray[np.uint8], start: Ints, end: Ints) -> NDArray[np.flo
 
 
 def _exponents(buffer: NDArray[np.uint8], begin: Ints, end: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
-    """Where each mantissa ends, the power of ten behind it, and whether that is a number."""
+    """The end of each mantissa, the power of ten after it, and whether that is a number."""
     stop, power, is_good = end.copy(), np.zeros(end.size, np.int64), np.ones(end.size, bool)
     for n in (5, 4, 3, 2):  # e-100 to e1
         has_exponent = (buffer[end - n] | 32) == ord("e")
@@ -167,7 +167,7 @@ def _strtod(buffer: NDArray[np.uint8], start: Ints, end: Ints) -> NDArray[np.flo
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of text that is not a number
-            value = np.fromstring(text, sep=" ")
+            value: NDArray[np.float64] = np.fromstring(text, sep=" ")
     except (DeprecationWarning, ValueError):
         return None
     return value if value.size == start.size and np.isfinite(value).all() else None

@@ -1,9 +1,9 @@
 """Vowpal Wabbit: ``[label [importance [initial]]] ['tag]|namespace[:scale] feature[:value] ...``.
 
 Features are hashed into 2**bits columns as Vowpal Wabbit does, so a column here is the column there: a name
-that is all digits is that number plus the hash of its namespace, any other is its MurmurHash3 with the hash
-of its namespace as seed, modulo 2**bits. The hash of a namespace is that of its name with seed 0, or 0 where
-it has no name. The tag is left out; a word that touches the bar is one.
+that is all digits has as column that number plus the hash of its namespace; any other name, its MurmurHash3
+with the hash of the namespace as seed; both modulo 2**bits. A namespace is hashed with seed 0; one without
+a name has the hash 0. The tag, a word that touches the bar, is ignored.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 
 from . import tokens
 from .murmur import hash_names, hash_words
-from .rows import BadLine, Row, Rows, number, shown
+from .samples import BadLine, Sample, Samples, number, shown
 from .tokens import BAR, COLON, Tokens
 
 SEPARATORS = tokens.separators(bar=True)
 HELP = "write label [importance] ['tag]|namespace feature[:value] ..."
 
 
-def parse(block: bytes, bits: int) -> Rows | None:
-    """The rows of a block of whole lines; None if a line is not right: `parse_line` says what.
+def parse(piece: bytes, bits: int) -> Samples | None:
+    """The samples in whole lines; None if a line is malformed: `parse_line` then finds the fault.
 
-    A tag with a colon is right, and left to `parse_line` as well.
+    A tag with a colon is legal, but left to `parse_line` as well.
     """
-    words = tokens.split(block, SEPARATORS)
+    words = tokens.split(piece, SEPARATORS)
     if not words.are_colons_tight:
         return None
-    # Of each bar: the line it is in and the first token behind it.
+    # For each bar, the line it is in and the first token after it.
     bars = np.flatnonzero(words.kinds == BAR)
     newlines = np.flatnonzero(words.kinds == tokens.NEWLINE)[tokens.PAD - 1 : -tokens.PAD]
     bar_line = np.searchsorted(newlines, bars) - 1
@@ -67,7 +67,7 @@ def parse(block: bytes, bits: int) -> Rows | None:
         return None
     scales[np.searchsorted(bars, words.separator[scale - 1], side="right") - 1] = scale_values
 
-    # Names come in the order of bars and lines, so what belongs to a bar is repeated along them.
+    # Names come in the order of bars, so values per bar are repeated for the names of each.
     data = np.ones(name.size)
     data[words.after[name] == COLON] = values
     n_names = np.diff(np.searchsorted(name, np.append(behind, words.start.size)))
@@ -79,13 +79,13 @@ def parse(block: bytes, bits: int) -> Rows | None:
     columns = hash_names(words.buffer, words.start[name], words.end[name], np.repeat(seeds, n_names))
     columns &= np.uint64(2**bits - 1)
     indptr = np.append(np.searchsorted(name, begins), name.size)
-    return Rows(y, weights, lines, indptr, columns.astype(np.int32), data)
+    return Samples(y, weights, lines, indptr, columns.astype(np.int32), data)
 
 
 def _headers(
     words: Tokens, begins: tokens.Ints, opens: tokens.Ints
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None] | None:
-    """Labels and weights from the tokens ``begins`` to ``opens`` of each row; None if one is not right."""
+    """Labels and weights from the tokens ``begins`` to ``opens`` of each sample; None if one is malformed."""
     n = opens - begins
     last = opens[n > 0] - 1
     is_tag = (words.after[last] == BAR) | (words.buffer[words.start[last]] == ord("'"))
@@ -110,13 +110,13 @@ def _headers(
 
 
 def _ranges(begins: tokens.Ints, ends: tokens.Ints) -> tokens.Ints:
-    """``arange(begin, end)`` of each pair, one behind the other."""
+    """``arange(begin, end)`` of each pair, concatenated."""
     n = ends - begins
-    return np.arange(n.sum()) + np.repeat(begins - np.cumsum(n) + n, n)
+    return np.asarray(np.arange(n.sum()) + np.repeat(begins - np.cumsum(n) + n, n))
 
 
-def parse_line(line: bytes, bits: int) -> Row | None:
-    """The row of one line, None of an empty one; `BadLine` says what is wrong."""
+def parse_line(line: bytes, bits: int) -> Sample | None:
+    """The sample in one line, None if it is empty; `BadLine` says what is wrong."""
     if not line.strip():
         return None
     header, bar, rest = line.partition(b"|")
@@ -137,13 +137,13 @@ def parse_line(line: bytes, bits: int) -> Row | None:
         raise BadLine(
             "initial prediction", "be 0 or left out", shown(words[2]), "it is not supported; remove it"
         )
-    row = Row(y, weight, [], [])
+    sample = Sample(y, weight, [], [])
     for part in rest.split(b"|"):
-        _add_namespace(part, row, bits)
-    return row
+        _add_namespace(part, sample, bits)
+    return sample
 
 
-def _add_namespace(part: bytes, row: Row, bits: int) -> None:
+def _add_namespace(part: bytes, sample: Sample, bits: int) -> None:
     """Add the features of ``[namespace[:scale]] feature[:value] ...``, the text between two bars."""
     words = part.split()
     seed, scale = 0, 1.0
@@ -163,5 +163,5 @@ def _add_namespace(part: bytes, row: Row, bits: int) -> None:
         if not np.isfinite(x):
             raise BadLine("value", "be finite when it is scaled", shown(word))
         names.append(name)
-        row.data.append(x)
-    row.indices.extend(column & (2**bits - 1) for column in hash_words(names, seed))
+        sample.data.append(x)
+    sample.indices.extend(column & (2**bits - 1) for column in hash_words(names, seed))
