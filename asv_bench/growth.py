@@ -30,7 +30,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import refsgd
-from refsgd.sgd.linear import LinearModel
+from refsgd.linear.model import LinearModel
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 DIMS = [round(10**power) for power in np.arange(2, 8.1, 0.5)]

@@ -119,22 +119,59 @@ int refsgd_add_f32(const int64_t *indices, const float *data, size_t nnz, const 
 int refsgd_add_f64(const int64_t *indices, const double *data, size_t nnz, const int32_t *slots,
                    const int64_t *columns, size_t k, double *total);
 
-/* vSGD of a linear model over rows that are dense (indptr NULL) or CSR, of which `narrow` or `wide` are the
- * column indices; records of 8 numbers a parameter, the intercept last; the rest: see kernels/contract.py */
-int refsgd_linear_f32(float *records, double *lazy, size_t d, size_t n_outputs, const int64_t *indptr,
-                      const int32_t *narrow, const int64_t *wide, const float *data, const float *y,
-                      const float *weights, const int64_t *order, size_t n, size_t batch_size, int loss,
-                      double epsilon, double alpha, int has_intercept, double *totals);
-int refsgd_linear_f64(double *records, double *lazy, size_t d, size_t n_outputs, const int64_t *indptr,
-                      const int32_t *narrow, const int64_t *wide, const double *data, const double *y,
-                      const double *weights, const int64_t *order, size_t n, size_t batch_size, int loss,
-                      double epsilon, double alpha, int has_intercept, double *totals);
+/* Csr of kernels/contract.py: samples with indices of 32 or of 64 bits, or dense where indptr is NULL */
+typedef struct {
+    const int64_t *indptr;
+    const int32_t *indices32;
+    const int64_t *indices64;
+    const float *data;
+} refsgd_csr_f32;
+typedef struct {
+    const int64_t *indptr;
+    const int32_t *indices32;
+    const int64_t *indices64;
+    const double *data;
+} refsgd_csr_f64;
 
-/* what is wrong with rows whose indptr is sound: a sum of flags, see kernels/contract.py */
-int refsgd_look_f32(const int64_t *indptr, size_t n, const int32_t *narrow, const int64_t *wide, size_t d,
-                    const float *data, size_t n_entries, double bound);
-int refsgd_look_f64(const int64_t *indptr, size_t n, const int32_t *narrow, const int64_t *wide, size_t d,
-                    const double *data, size_t n_entries, double bound);
+/* LinearRule, LinearState and the arguments of Linear, as in kernels/contract.py; n is the length of order */
+typedef struct {
+    int loss;
+    double epsilon, alpha;
+    size_t batch_size;
+    int has_intercept;
+} refsgd_linear_rule;
+typedef struct {
+    float *records;
+    double *lazy, *totals;
+    size_t d, n_outputs;
+} refsgd_linear_state_f32;
+typedef struct {
+    refsgd_linear_state_f32 state;
+    refsgd_csr_f32 samples;
+    const float *y, *weights;
+    const int64_t *order;
+    size_t n;
+    refsgd_linear_rule rule;
+} refsgd_linear_job_f32;
+int refsgd_linear_f32(const refsgd_linear_job_f32 *job);
+typedef struct {
+    double *records;
+    double *lazy, *totals;
+    size_t d, n_outputs;
+} refsgd_linear_state_f64;
+typedef struct {
+    refsgd_linear_state_f64 state;
+    refsgd_csr_f64 samples;
+    const double *y, *weights;
+    const int64_t *order;
+    size_t n;
+    refsgd_linear_rule rule;
+} refsgd_linear_job_f64;
+int refsgd_linear_f64(const refsgd_linear_job_f64 *job);
+
+/* the flaws found in n rows whose indptr is sound: flags, see RowFlaws in kernels/contract.py */
+int refsgd_row_flaws_f32(const refsgd_csr_f32 *samples, size_t n, size_t n_entries, size_t d, double bound);
+int refsgd_row_flaws_f64(const refsgd_csr_f64 *samples, size_t n, size_t n_entries, size_t d, double bound);
 
 /* sum of squares of each row */
 int refsgd_squares_f32(const float *rows, size_t n, size_t d, double *squares);

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import Literal, get_args
 
 from . import kernels
 from ._validation import choice, integer
 
-BACKENDS = ("auto", "c", "numba", "numpy")
+BackendName = Literal["auto", "c", "numba", "numpy"]
+BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 
-_backend: str | None = None
+_backend: BackendName | None = None
 
 
 def use_backend(name: str | None) -> None:
@@ -32,12 +34,13 @@ def use_backend(name: str | None) -> None:
     >>> refsgd.use_backend(None)
     """
     global _backend
-    if name is not None:
-        kernels.load(choice("name", name, BACKENDS))
-    _backend = name
+    chosen = None if name is None else choice("name", name, BACKENDS)
+    if chosen is not None:
+        kernels.load(chosen)
+    _backend = chosen
 
 
-def backend_name(argument: str | None = None) -> str:
+def backend_name(argument: str | None = None) -> BackendName:
     """The backend in force: the argument, else `use_backend`, else ``REFSGD_BACKEND``, else auto."""
     if argument is not None:
         return choice("backend", argument, BACKENDS)

@@ -13,7 +13,7 @@ from ._errors import message
 
 
 def check_folder(option: str, path: str) -> None:
-    """Find out before the work, not after, that a file cannot be written."""
+    """Refuse, before any work is done, a file that cannot be written."""
     target = Path(path).absolute()
     if target.is_dir() or not os.access(target.parent, os.W_OK | os.X_OK):
         raise ValueError(
@@ -22,8 +22,8 @@ def check_folder(option: str, path: str) -> None:
 
 
 @contextmanager
-def written(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file beside the one of that name, which takes its place at the end unless an error comes first."""
+def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
+    """A temporary file that replaces the one of that name at the end, unless an error comes first."""
     target = Path(path).absolute()
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:

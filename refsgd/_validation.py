@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._errors import message
 
+Name = TypeVar("Name", bound=str)
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -98,9 +99,15 @@ def integer(name: str, value: Any, minimum: int) -> int:
     return number
 
 
-def choice(name: str, value: Any, options: Collection[str]) -> str:
+def choice(name: str, value: Any, options: Collection[Name]) -> Name:
     """Return ``value`` if it is one of ``options``."""
-    if not isinstance(value, str) or value not in options:
+    if not (isinstance(value, str) and value in options):
         names = ", ".join(repr(option) for option in options)
         raise ValueError(message(name, f"be one of {names}", repr(value), "choose one of these"))
-    return value
+    return cast(Name, value)
+
+
+def has_rising_indptr(n: int, indptr: NDArray[Any], n_entries: int) -> bool:
+    """Whether ``indptr`` of a CSR array divides at most ``n_entries`` entries into n samples."""
+    is_framed = indptr.size == n + 1 and indptr[0] == 0 and indptr[-1] <= n_entries
+    return bool(is_framed and (np.diff(indptr) >= 0).all())

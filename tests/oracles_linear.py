@@ -4,8 +4,8 @@ import numpy as np
 
 
 class PlainLinear:
-    def __init__(self, dim, loss_at, loss, epsilon, alpha, has_intercept):
-        self.loss_at, self.loss, self.epsilon, self.alpha = loss_at, loss, epsilon, alpha
+    def __init__(self, dim, loss, epsilon, alpha, has_intercept):
+        self.loss, self.epsilon, self.alpha = loss, epsilon, alpha
         self.has_intercept = has_intercept
         self.theta, self.g_avg, self.g2_avg, self.h_avg, self.tau = np.zeros((5, dim + 1))
         self.square, self.count, self.rate = np.zeros((3, dim + 1))
@@ -26,7 +26,8 @@ class PlainLinear:
         row_sum = sum(abs(x) / scale[i] for i, x in enumerate(row) if x != 0)
         self.n += 1
         self.spread += (abs(z - y) - self.spread) / self.n
-        _, slope, curv = self.loss_at(self.loss, z, y, self.epsilon, self.spread)
+        slope = self.loss.slope(z, y, self.epsilon)
+        curv = self.loss.curvature(z, y, self.epsilon, self.spread)
         for i, x in enumerate(row):
             if x != 0 and (slope != 0 or self.tau[i] > 0):
                 g, h = slope * x, curv * abs(x) * scale[i] * row_sum

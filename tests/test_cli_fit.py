@@ -18,7 +18,8 @@ from refsgd.__main__ import main
 from refsgd._config import backend_name
 from refsgd.commands import fit, learner, predictor
 from refsgd.commands.fit import ONE_OUTPUT
-from refsgd.sgd.linear import MARGIN_LOSSES, LinearModel
+from refsgd.linear.losses import MARGIN_LOSSES
+from refsgd.linear.model import LinearModel
 from refsgd.textdata import read_chunks
 
 

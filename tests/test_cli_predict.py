@@ -67,6 +67,25 @@ def test_regression_predicts_values(tmp_path, capsys):
         assert_allclose(found.mean(), y.mean(), atol=0.1)  # standard error of the mean 0.05
 
 
+def test_a_poisson_model_has_one_answer_whoever_is_asked(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    from refsgd.adapters.regressor import VSGDRegressor
+
+    X, y = samples(2000, 0, "counts")
+    model = str(tmp_path / "model")
+    main(["fit", write(tmp_path / "data", X, y), "--loss", "poisson", "--model", model])
+    arrays = np.load(model)
+    regressor = VSGDRegressor("poisson", max_iter=1, tol=None).fit(X, y)
+    regressor._models[0]._records[:-1, 0, 0] = arrays["coef"][0]
+    regressor._models[0]._records[-1, 0, 0] = arrays["intercept"][0]
+    far = 1e6 * X[:50]
+    capsys.readouterr()
+    assert main(["predict", model, write(tmp_path / "far", far, y[:50])]) == 0
+    found = np.array(capsys.readouterr().out.split(), float)
+    assert found.max() == np.exp(80.0)
+    np.testing.assert_array_equal(found, regressor.predict(far))
+
+
 def test_what_cannot_be_predicted_is_refused(train, tmp_path, capsys):
     model, text = str(tmp_path / "model"), tmp_path / "text"
     main(["fit", train, "--loss", "hinge", "--model", model])

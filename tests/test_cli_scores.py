@@ -8,8 +8,7 @@ from numpy.testing import assert_allclose
 
 from refsgd.commands import scores
 from refsgd.commands.fit import ONE_OUTPUT
-from refsgd.sgd import linear_losses
-from refsgd.sgd.linear import MARGIN_LOSSES
+from refsgd.linear.losses import MARGIN_LOSSES, values
 
 
 @pytest.mark.parametrize("loss", ONE_OUTPUT)
@@ -18,14 +17,13 @@ def test_no_constant_is_better_than_the_best(loss):
     y, w = rng.poisson(2.0, 501).astype(float), rng.random(501)
     classes = np.array([0.0, 1.0]) if loss in MARGIN_LOSSES else None
     y = np.minimum(y, 1) if classes is not None else y
-    sample = scores.Sample()
+    sample = scores.LabelSample()
     sample.add(y, w)
     epsilon = 0.0 if loss == "absolute_error" else 0.1
     _, found = sample.constant(loss, epsilon, classes)
     t = scores.targets(y, classes)[:, 0]
     least = min(
-        np.average(linear_losses.values(loss, np.full(t.shape, c), t, epsilon), weights=w)
-        for c in np.linspace(-3, 4, 1401)
+        np.average(values(loss, np.full(t.shape, c), t, epsilon), weights=w) for c in np.linspace(-3, 4, 1401)
     )
     assert found <= least * 1.01  # of the losses with corners the median is not quite the best
 
@@ -40,8 +38,8 @@ def test_auc_is_that_of_scikit_learn():
 
 @pytest.mark.parametrize("sizes", [[1] * 4000, [4000], [30, 1500, 70, 2400]])
 def test_sample_of_labels_is_even_and_bounded(monkeypatch, sizes):
-    monkeypatch.setattr(scores.Sample, "LARGEST", 400)
-    sample, begin = scores.Sample(), 0
+    monkeypatch.setattr(scores.LabelSample, "LARGEST", 400)
+    sample, begin = scores.LabelSample(), 0
     for size in sizes:
         sample.add(np.arange(begin, begin + size, dtype=float), np.full(size, 2.0))
         begin += size

@@ -1,4 +1,4 @@
-"""The linear estimators in scikit-learn's form. The rule itself is tested with `refsgd.sgd.linear`."""
+"""The linear estimators in scikit-learn's form. The rule itself is tested with `refsgd.linear`."""
 
 import io
 import pickle
@@ -14,8 +14,9 @@ import pytest
 from scipy import sparse
 
 import refsgd
-from refsgd.sgd import linear, linear_losses
-from refsgd.sgd.linear import LinearModel
+from refsgd.linear import losses
+from refsgd.linear import model as linear
+from refsgd.linear.model import LinearModel
 
 pytest.importorskip("sklearn")
 
@@ -242,9 +243,15 @@ def test_weights_of_classes_are_weights_of_their_samples():
     by_class = VSGDClassifier(class_weight=given, **FIXED).fit(X, y)
     by_sample = VSGDClassifier(**FIXED).fit(X, y, sample_weight=[given.get(label, 1.0) for label in y])
     np.testing.assert_array_equal(by_class.coef_, by_sample.coef_)
-    balanced = VSGDClassifier(class_weight="balanced", **FIXED).fit(X, y)
-    by_hand = VSGDClassifier(class_weight={0: 0.8, 1: 0.8, 2: 2.0}, **FIXED).fit(X, y)
+
+
+def test_balanced_weights_of_three_classes_have_the_mean_1():
+    X, y = IRIS[0][:120], IRIS[1][:120]
+    options = {"alpha": 0.1, **FIXED}  # without a penalty, a common factor of all weights changes nothing
+    balanced = VSGDClassifier(class_weight="balanced", **options).fit(X, y)
+    by_hand = VSGDClassifier(class_weight={0: 0.8, 1: 0.8, 2: 2.0}, **options).fit(X, y)
     np.testing.assert_allclose(balanced.coef_, by_hand.coef_, rtol=1e-12)  # 0.8 rounded in two ways
+    np.testing.assert_allclose(balanced.loss_curve_, by_hand.loss_curve_, rtol=1e-12)
 
 
 # -- what is learnt
@@ -356,7 +363,7 @@ def test_early_stopping_keeps_the_coefficients_that_were_best_on_rows_set_aside(
     assert abs(y[held].mean() - y.mean()) <= 1 / 50 or kind is VSGDRegressor
     target = 2.0 * y - 1.0 if kind is VSGDClassifier else y
     z = X @ model.coef_.ravel() + model.intercept_
-    values = linear_losses.values(model.loss, z[held], target[held], 0.1)
+    values = losses.values(model.loss, z[held], target[held], 0.1)
     assert values.mean() == pytest.approx(curve.min(), rel=1e-12)
     assert model.validation_score_ == pytest.approx(model.score(X[held], y[held]), rel=1e-12)
 

@@ -6,8 +6,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from refsgd.sgd import linear_losses
-from refsgd.sgd.linear import MARGIN_LOSSES, LinearModel
+from refsgd.linear import losses
+from refsgd.linear.losses import MARGIN_LOSSES
+from refsgd.linear.model import LinearModel
 
 pytest.importorskip("sklearn")
 
@@ -219,7 +220,7 @@ PROBLEMS = {
 def best_constant(loss, y, epsilon):
     """Least mean loss of a constant score, over many."""
     scores = np.linspace(-8, 8, 161) if loss in (*MARGIN_LOSSES, "poisson") else np.append(y, y.mean())
-    return linear_losses.values(loss, scores[:, None], y[None, :], epsilon).mean(axis=1).min()
+    return losses.values(loss, scores[:, None], y[None, :], epsilon).mean(axis=1).min()
 
 
 @pytest.mark.parametrize("average", [False, True])
@@ -235,10 +236,10 @@ def test_it_never_diverges(loss, average, form):
     else:
         model = VSGDRegressor(loss, epsilon=epsilon, **options).fit(rows, y)
     assert np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()
-    reached = linear_losses.values(loss, model._scores(rows), y, epsilon).mean()
+    reached = losses.values(loss, model._scores(rows), y, epsilon).mean()
     constant = best_constant(loss, y, epsilon)
     is_count = loss == "poisson"  # whose loss has no zero
-    excess = linear_losses.excess_of_constant(loss, y, np.ones(y.size), 0.0) if is_count else constant
+    excess = losses.excess_of_constant(loss, y, np.ones(y.size), 0.0) if is_count else constant
     # where there is nothing to learn the last of 600 steps has its noise, and the mean has little
     slack = 0.15 if average else 1.5
     assert reached <= constant + slack * excess + 1e-4 * np.abs(y).max()  # float32 holds y to 1e-7

@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse
 
 import refsgd
-from refsgd.sgd.linear import LinearModel
+from refsgd.linear.model import LinearModel
 
 D = 2**16  # half a byte a parameter is 32 kB here, much more than all objects that are no arrays of d
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from linear_tasks import scattered
 
-from refsgd.sgd.linear import LinearModel
+from refsgd.linear.model import LinearModel
 
 from . import DTYPES, backend
 

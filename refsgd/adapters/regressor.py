@@ -1,6 +1,6 @@
 """Linear regression without a learning rate, as a scikit-learn estimator.
 
-The rule is in `refsgd.sgd.linear`, the course of epochs in `refsgd.adapters.epochs`.
+The rule is in `refsgd.linear`, the loop over epochs in `refsgd.adapters.linear_base`.
 """
 
 from __future__ import annotations
@@ -11,85 +11,86 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
+from .._config import BackendName
 from .._errors import message
 from .._validation import choice
-from ..kernels.contract import MAX_LOG_MEAN
-from ..sgd import linear_losses
-from ..sgd.linear import LOSSES, MARGIN_LOSSES
-from .epochs import Array, LinearEstimator, Task
-
-REGRESSION_LOSSES = tuple(loss for loss in LOSSES if loss not in (*MARGIN_LOSSES, "multinomial"))
+from ..linear.losses import LOSSES, REGRESSION_LOSSES, RegressionLoss, excess_of_constant
+from .linear_base import Array, LinearEstimator, Task
 
 
 class VSGDRegressor(RegressorMixin, LinearEstimator):
     """Linear regression learnt by stochastic gradient descent that sets its own rates.
 
-    As `VSGDClassifier`, for numbers: least squares, robust regression, medians, and counts.
+    Like `VSGDClassifier`, for least squares, robust regression, medians and counts.
 
     Parameters
     ----------
     loss : {"squared_error", "huber", "epsilon_insensitive", "absolute_error", "poisson"}
-        Loss of the residual ``score - y``, or minus the log-likelihood of counts y with mean ``exp(score)``.
+        Loss of the residual ``score - y``; "poisson" is the negative log-likelihood of counts y with mean
+        ``exp(score)``.
     epsilon : float
-        Where the Huber loss turns linear, and how far the insensitive one is 0, in units of y.
+        Residual from which the Huber loss is linear and up to which the insensitive one is 0, in units of y.
     alpha : float
-        Strength of the penalty ``alpha / 2 * sum(coef_**2)`` beside the mean loss. Not on the intercept.
+        Strength of the penalty ``alpha / 2 * sum(coef_**2)`` added to the mean loss, without the intercept.
     fit_intercept : bool
-        Whether there is a constant beside the features.
+        Whether to learn a constant.
     batch_size : int
-        Samples a step. 1 is fastest to learn.
+        Samples per step. 1 learns fastest.
     max_iter : int
-        Most epochs of `fit`.
+        Maximum number of epochs of `fit`.
     tol : float or None
-        Share of the best constant's loss by which an epoch of `fit` must get on; see Notes. None: `max_iter`
-        epochs, come what may.
+        Minimum improvement of the loss per epoch, as a share of the best constant's loss; see Notes. None:
+        always run `max_iter` epochs.
     n_iter_no_change : int
-        Epochs in a row without getting on after which `fit` ends.
+        Stop after this many consecutive epochs without that improvement.
     early_stopping : bool
-        Whether to set rows aside and watch the loss on them; the coefficients that were best there are kept.
+        Whether to set samples aside, watch the loss on them, and keep the coefficients that do best there.
     validation_fraction : float
-        Share of the rows to set aside.
+        Share of the samples to set aside.
     average : bool
-        Whether `coef_` and `intercept_` are averages over the steps.
+        Whether `coef_` and `intercept_` are averages over the latest half to three quarters of the steps.
     random_state : None, int or numpy.random.RandomState
-        Source of the order of samples in each epoch of `fit`, and of the split.
+        Source of the split and of the order of samples in each epoch of `fit`.
     warm_start : bool
-        Whether `fit` goes on from where the estimator is, coefficients and rates.
+        Whether `fit` continues from the current coefficients and rates.
     verbose : bool
-        Show a bar of epochs, on a terminal.
+        Whether to show a progress bar of epochs, on a terminal.
     backend : {"c", "numba", "numpy", "auto"} or None
-        As in `refsgd.use_backend`; None is its choice.
+        Kernels to use; None is the choice of `refsgd.use_backend`.
 
     Attributes
     ----------
     coef_ : (n_features,) ndarray
-        Coefficients. float32 where X is, as everything else learnt, else float64.
+        Coefficients. float32 if X is, like everything else learnt, else float64.
     intercept_ : (1,) ndarray
         Constant of the score.
     rates_ : (n_features,) ndarray
-        Rates at the end, in units of ``coef_**2 / loss``; NaN of a feature that was 0 throughout.
+        Rates after the last step, in units of ``coef_**2 / loss``; NaN for a feature that was always 0.
     n_iter_ : int
-        Epochs taken; 1 after `partial_fit`.
+        Number of epochs; 1 after `partial_fit`.
     loss_curve_ : (n_epochs,) ndarray of float64
-        Mean loss of each epoch, every sample's taken before its step.
+        Mean loss of each epoch; each sample's is computed before its step.
     validation_loss_curve_ : (n_epochs,) ndarray of float64
-        The same of the rows set aside, after each epoch.
+        Mean loss on the samples set aside, after each epoch.
     validation_score_ : float
-        R**2 on the rows set aside of the coefficients that were kept; NaN of a single row.
+        R**2 of the kept coefficients on the samples set aside; NaN for a single sample.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : (n_features,) ndarray of str
-        Names of the features, where X has any.
+        Names of the features, if X has any.
 
     See Also
     --------
-    VSGDClassifier : the same for classes.
+    VSGDClassifier : the same for classification.
+    refsgd.minimize : fit any model that has gradients.
 
     Notes
     -----
-    `fit` ends when for `n_iter_no_change` epochs in a row the loss has not been below the least so far minus
-    `tol` times the loss of the best constant, above that of a perfect prediction. So the units of y do not
-    matter.
+    `fit` stops when the loss has not fallen below the smallest so far minus ``tol * scale`` for
+    `n_iter_no_change` consecutive epochs. ``scale`` is the loss of the best constant minus that of a perfect
+    prediction, so the units of y do not matter.
+
+    One step is `refsgd.kernels.linear_numpy.linear`; docs/linear.md derives it.
 
     Examples
     --------
@@ -99,11 +100,11 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
     array([12.])
     """
 
-    _KEPT = (*LinearEstimator._KEPT, "epsilon")
+    _FIXED_WHILE_LEARNING = (*LinearEstimator._FIXED_WHILE_LEARNING, "epsilon")
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: RegressionLoss = "squared_error",
         *,
         epsilon: float = 0.1,
         alpha: float = 0.0,
@@ -118,7 +119,7 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
         random_state: Any = None,
         warm_start: bool = False,
         verbose: bool = False,
-        backend: str | None = None,
+        backend: BackendName | None = None,
     ) -> None:
         self.loss = loss
         self.epsilon = epsilon
@@ -142,26 +143,26 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
         return tags
 
     def _learnt(self, name: str) -> Array:
-        return super()._learnt(name)[0]
+        return np.asarray(super()._learnt(name)[0])
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> VSGDRegressor:
-        """Learn from the samples, in random order, epoch after epoch.
+        """Learn the samples in random order, epoch after epoch.
 
-        Ctrl-C ends it: the estimator is what it has learnt until then.
+        Ctrl-C ends `fit`; the estimator keeps what it has learnt.
 
         Parameters
         ----------
         X : (n_samples, n_features) array_like or scipy.sparse matrix or array
-            Samples. CSR and C-contiguous arrays of float32 or float64 are taken as they are.
+            Samples. CSR and C-contiguous arrays of float32 or float64 are used without a copy.
         y : (n_samples,) array_like
             Targets; not negative with ``loss="poisson"``.
         sample_weight : (n_samples,) array_like, optional
-            Not negative. A sample of weight 0 is as good as left out.
+            Weights, not negative. Samples of weight 0 are ignored.
 
         Returns
         -------
         VSGDRegressor
-            This one, fitted.
+            The estimator itself.
 
         Raises
         ------
@@ -171,21 +172,22 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
         Warns
         -----
         sklearn.exceptions.ConvergenceWarning
-            If the loss still falls after `max_iter` epochs, or at Ctrl-C.
+            If the loss is still falling after `max_iter` epochs, or on Ctrl-C.
         """
         is_new = not (self.warm_start and hasattr(self, "_models"))
         task, y = self._task(X, y, sample_weight, is_new=is_new)
         self._check_any_weight(task.weights)
-        unit = linear_losses.excess_of_constant(self.loss, y, task.weights, self.epsilon)
+        unit = excess_of_constant(self.loss, y, task.weights, self.epsilon)
         self._begin(lambda: [self._model(self.loss)], task.X.dtype, is_new=is_new)
         self._learn_epochs(task._replace(unit=unit))
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> VSGDRegressor:
-        """Learn from the samples once, as they come: cutting a stream elsewhere changes nothing.
+        """Learn the samples once, in the given order. How a stream is cut into calls changes nothing.
 
-        What rules the epochs of `fit` (`max_iter`, `tol`, `early_stopping`, `random_state`) has no say here.
-        Where it raises, the estimator is as it was before; after Ctrl-C it has learnt a part of the samples.
+        The parameters that control the epochs of `fit` (`max_iter`, `tol`, `early_stopping`, `random_state`)
+        are ignored. If a call raises, the estimator is unchanged; after Ctrl-C it has learnt some of the
+        samples.
 
         Parameters
         ----------
@@ -195,7 +197,7 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
         Returns
         -------
         VSGDRegressor
-            This one.
+            The estimator itself.
 
         Raises
         ------
@@ -209,24 +211,22 @@ class VSGDRegressor(RegressorMixin, LinearEstimator):
         return self
 
     def predict(self, X: Any) -> Array:
-        """Targets (n_samples,); means with ``loss="poisson"``."""
-        return self._mean_of(self._scores(X))
+        """Predicted targets (n_samples,); with ``loss="poisson"`` their means, at most exp(80)."""
+        return LOSSES[self.loss].mean(self._scores(X))
 
-    def _mean_of(self, z: Array) -> Array:
-        return np.exp(np.minimum(z, MAX_LOG_MEAN)) if self.loss == "poisson" else z
-
-    def _score_of(self, task: Task, rows: Any) -> float:
-        if len(rows) < 2:
+    def _score_of(self, task: Task, chosen: Any) -> float:
+        if len(chosen) < 2:
             return np.nan
-        predicted = self._mean_of(self._scores_of(task.X[rows]))
-        return float(r2_score(task.target(0)[rows], predicted, sample_weight=task.weights[rows]))
+        predicted = LOSSES[self.loss].mean(self._scores_of(task.X[chosen]))
+        return float(r2_score(task.target(0)[chosen], predicted, sample_weight=task.weights[chosen]))
 
     def _task(self, X: Any, y: Any, sample_weight: Any, *, is_new: bool) -> tuple[Task, Array]:
         self._check_parameters()
         choice("loss", self.loss, REGRESSION_LOSSES)
-        X, rows, y = self._checked_to_learn(X, y, reset=is_new, y_numeric=True)
+        X, samples, y = self._checked_to_learn(X, y, reset=is_new, y_numeric=True)
         y = y.astype(X.dtype)
         if self.loss == "poisson" and (y < 0).any():
-            got, remedy = f"{np.count_nonzero(y < 0)} of {y.size} below 0", "counts are not"
+            got = f"{np.count_nonzero(y < 0)} of {y.size} below 0"
+            remedy = "remove or correct negative targets"
             raise ValueError(message('y with loss="poisson"', "be 0 or more", got, remedy))
-        return Task(X, rows, lambda _: y, self._checked_weights(sample_weight, X)), y
+        return Task(X, samples, lambda _: y, self._checked_weights(sample_weight, X)), y

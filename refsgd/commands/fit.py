@@ -1,4 +1,4 @@
-"""``python -m refsgd fit``: a linear model of a text file, learnt online."""
+"""``python -m refsgd fit``: learn a linear model online from a text file."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from .._config import BACKENDS, backend_name
 from .._errors import message
 from .._files import check_folder
+from ..linear.losses import LOSSES, MARGIN_LOSSES
 from ..progress import bar
 from ..sgd.interrupts import Interrupts
-from ..sgd.linear import LOSSES, MARGIN_LOSSES
 from ..textdata import Chunk, read_chunks
 from .learner import Learner
 from .predictor import FORMATS, Predictor, as_label, check_format
-from .scores import Sample, Tally
+from .scores import LabelSample, Tally
 
-PEEK = 2**24  # bytes of text in which the classes are looked for
+PEEK = 2**24  # bytes of text that are searched for classes
 MOST_CLASSES = 1000
 ONE_OUTPUT = tuple(loss for loss in LOSSES if loss != "multinomial")  # classes are learnt one by one
 
@@ -34,26 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "data",
         metavar="DATA",
-        help="svmlight or Vowpal Wabbit text, plain, gzip or bzip2; - for standard input",
+        help="svmlight or Vowpal Wabbit text, also gzip or bzip2; - for stdin",
     )
-    add("--loss", choices=ONE_OUTPUT, default="log_loss", help="the last five are of a regression")
+    add("--loss", choices=ONE_OUTPUT, default="log_loss", help="the last five are for regression")
     add("--alpha", type=float, default=0.0, help="strength of the penalty alpha / 2 * sum(coef**2)")
-    add(
-        "--epsilon",
-        type=float,
-        default=0.1,
-        help="width of huber and epsilon_insensitive, in units of the label",
-    )
-    add("--passes", type=int, default=1, metavar="N", help="over DATA, in the order of its rows")
-    add(
-        "--classes",
-        type=numbers,
-        metavar="A,B,...",
-        help="the labels; else those in the first 16 MiB of text",
-    )
+    add("--epsilon", type=float, default=0.1, help="of huber and epsilon_insensitive, in units of the label")
+    add("--passes", type=int, default=1, metavar="N", help="passes over DATA, in the order of its lines")
+    add("--classes", type=numbers, metavar="A,B,...", help="all labels (default: those in the first 16 MiB)")
     add("--bits", type=int, default=18, metavar="N", help="hash Vowpal Wabbit's features into 2**N columns")
-    add("--average", action="store_true", help="average over the latest half to three quarters of the rows")
-    add("--no-intercept", action="store_true", help="let all scores be 0 where all features are")
+    add("--average", action="store_true", help="average over the latest half to three quarters of samples")
+    add("--no-intercept", action="store_true", help="make the score 0 where all features are 0")
     add("--test", metavar="FILE", help="measure the model on this file")
     add("--model", metavar="FILE", help="write the model, for predict")
     add("--backend", choices=BACKENDS, help="kernels to use, else REFSGD_BACKEND, else auto")
@@ -89,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Find out before reading, not after."""
+    """Refuse bad options before any data is read."""
     if options.passes < 1:
         raise ValueError(message("--passes", "be at least 1", options.passes, "pass --passes 1"))
     if options.data == "-" and options.passes > 1:
@@ -108,7 +98,7 @@ def _check(options: argparse.Namespace) -> None:
 
 @dataclass
 class Pass:
-    """What one pass has learnt so far."""
+    """Progress of one pass."""
 
     number: int
     began: float
@@ -134,17 +124,17 @@ HEADER = "pass          rows  progressive loss   seconds    MB/s"
 
 
 class Fit:
-    """The passes over the data."""
+    """All passes over the data."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.learner: Learner | None = None
         self._options = options
         self._classes: NDArray[np.float64] | None = options.classes
         self._first: Pass | None = None
-        self._labels = Sample()
+        self._labels = LabelSample()
 
     def train(self) -> bool:
-        """Learn, and print a line a pass; True if an interrupt came. Before the first row it is raised."""
+        """Learn, and print one line per pass; True if interrupted, once there is a model."""
         options = self._options
         size = None if options.data == "-" else os.path.getsize(options.data) * options.passes
         interrupts = Interrupts()
@@ -178,7 +168,7 @@ class Fit:
         return False
 
     def summary(self, predictor: Predictor) -> str:
-        """What was read and what has become of it."""
+        """What was read, and the loss to beat."""
         first = self._first
         assert first is not None
         held, width = np.count_nonzero(predictor.coef.any(axis=0)), predictor.coef.shape[1]
@@ -193,7 +183,7 @@ class Fit:
         return "\n".join(lines)
 
     def constant(self, predictor: Predictor) -> Predictor:
-        """What ignores the features, to compare a model with."""
+        """The best model that ignores the features, for comparison."""
         scores, _ = self._labels.constant(predictor.loss, predictor.epsilon, predictor.classes)
         return predictor._replace(coef=np.zeros((scores.size, 0)), intercept=scores)
 
@@ -214,7 +204,7 @@ class Fit:
         return self.learner
 
     def _chunks(self, progress: Any) -> Iterator[Chunk]:
-        """The chunks of one pass, their labels checked, with the bar moved on behind each."""
+        """The chunks of one pass with checked labels; the bar advances after each."""
         options, position = self._options, 0
         chunks: Iterable[Chunk] = read_chunks(options.data, bits=options.bits)
         if options.loss in MARGIN_LOSSES and self._classes is None:
@@ -227,7 +217,7 @@ class Fit:
 
 
 def _with_classes(chunks: Iterator[Chunk], path: str) -> tuple[Iterable[Chunk], NDArray[np.float64] | None]:
-    """The same chunks, and the labels in the first of them; None where there are no rows."""
+    """The same chunks, and the labels in the first of them; None if there are no samples."""
     seen, n_bytes = [], 0
     for chunk in chunks:
         seen.append(chunk)
@@ -246,14 +236,13 @@ def _with_classes(chunks: Iterator[Chunk], path: str) -> tuple[Iterable[Chunk], 
     if classes.size < 2:
         n_rows = sum(chunk.y.size for chunk in seen)
         must, got = f"show two labels in its first {n_rows:,} rows", f"only {as_label(classes[0])}"
-        raise ValueError(
-            message(path, must, got, "shuffle the file, or pass --classes=-1,1 if these are all")
-        )
+        remedy = "shuffle the file, or pass --classes=-1,1 if these are all"
+        raise ValueError(message(path, must, got, remedy))
     return itertools.chain(seen, chunks), classes
 
 
 def check_labels(chunk: Chunk, path: str, loss: str, classes: NDArray[np.float64] | None) -> None:
-    """Refuse labels that are missing, of no class, or not of the loss, by file and line."""
+    """Refuse labels that are missing, of unknown classes or unfit for the loss; name file and line."""
     _refuse_missing(chunk, path)
     if classes is not None:
         bad = np.flatnonzero(~np.isin(chunk.y, classes))
@@ -279,7 +268,7 @@ def _refuse_label(chunk: Chunk, row: int, path: str, must: str, remedy: str) -> 
 
 
 def test(path: str, predictor: Predictor, constant: Predictor) -> str:
-    """A table of what the model and the constant make of a file."""
+    """A table of how the model and the constant do on a file."""
     tallies = {"model": Tally(predictor), "constant": Tally(constant)}
     size = None if path == "-" else os.path.getsize(path)
     with bar(size, "B", unit_scale=True) as progress:

@@ -1,4 +1,4 @@
-"""Where text files meet `LinearModel`, and nowhere else: targets, one model an output, growing, losses."""
+"""The bridge from text files to `LinearModel`: targets, one model per output, growth, losses."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .._errors import message
-from ..sgd.linear import LinearModel
+from ..linear.losses import LossName
+from ..linear.model import LinearModel
 from ..textdata import Chunk
 from .predictor import Predictor
 from .scores import targets
 
-GROWTH = 1.5  # at least, so that a file of rising indices costs few copies
+GROWTH = 1.5  # at least, so that rising indices cost few copies
 
 
 class Learner:
-    """Learns chunk by chunk, row by row in their order.
+    """Learns chunk by chunk, sample by sample, in order.
 
-    Three classes and more are learnt one against the rest: a model each, and the loss is their sum.
+    Three or more classes are learnt one against the rest: one model per class, and the loss is their sum.
     """
 
     def __init__(
-        self, first: Chunk, bits: int, classes: NDArray[np.float64] | None, loss: str, **options: Any
+        self, first: Chunk, bits: int, classes: NDArray[np.float64] | None, loss: LossName, **options: Any
     ) -> None:
         self._loss, self._classes, self._text = loss, classes, (first.format, bits)
-        self._n_features = self._width = first.X.shape[1]  # that came, and that the models have
+        self._n_features = self._width = first.X.shape[1]  # seen so far, and of the models
         n_outputs = 1 if classes is None or classes.size == 2 else classes.size
         with _memory_for(self._width):
             self._models = [LinearModel(self._width, loss, **options) for _ in range(n_outputs)]
         self.begin_pass()
 
     def begin_pass(self) -> None:
-        """Count the progressive loss anew."""
+        """Reset the progressive loss."""
         self._weight = self._sum = 0.0
 
     def learn(self, chunk: Chunk) -> None:
@@ -48,15 +49,15 @@ class Learner:
                 for model in self._models:
                     model.grow(self._width)
         X = csr_array((chunk.X.data, chunk.X.indices, chunk.X.indptr), shape=(n, self._width))
-        rows = self._models[0].rows(X)
+        samples = self._models[0].checked(X)
         weight = float(n if chunk.weights is None else chunk.weights.sum())
         for model, y in zip(self._models, targets(chunk.y, self._classes).T, strict=True):
-            self._sum += weight * model.learn(rows, y, chunk.weights)
+            self._sum += weight * model.learn(samples, y, chunk.weights)
         self._weight += weight
 
     @property
     def progressive_loss(self) -> float:
-        """The mean loss of this pass, each row's before it was learnt."""
+        """The mean loss of this pass; each sample's is computed before it is learnt."""
         return self._sum / self._weight if self._weight else 0.0
 
     def predictor(self) -> Predictor:

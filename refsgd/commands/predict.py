@@ -1,4 +1,4 @@
-"""``python -m refsgd predict``: a line for each row of a text file."""
+"""``python -m refsgd predict``: one line per sample of a text file."""
 
 from __future__ import annotations
 
@@ -12,24 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import message
-from .._files import check_folder, written
+from .._files import atomic_write, check_folder
+from ..linear.losses import WITH_PROBABILITY
 from ..progress import bar
 from ..textdata import read_chunks
-from .predictor import WITH_PROBABILITY, Predictor, as_label, check_format, load
+from .predictor import Predictor, as_label, check_format, load
 
 WHAT = ("label", "score", "probability")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("model", metavar="MODEL", help="what fit --model wrote")
-    add(
-        "data",
-        metavar="DATA",
-        help="text in the format of the fit; labels may be missing; - for standard input",
-    )
+    add("model", metavar="MODEL", help="a file that fit --model wrote")
+    add("data", metavar="DATA", help="text in the fit's format, labels may be missing; - for stdin")
     add("--out", metavar="FILE", help="write to this file instead of standard output")
-    add("--write", choices=WHAT, default="label", help="of a regression a label is the predicted value")
+    add("--write", choices=WHAT, default="label", help="for a regression, the label is the predicted value")
     parser.set_defaults(run=run)
 
 
@@ -43,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         check_folder("--out", options.out)
     size = None if options.data == "-" else os.path.getsize(options.data)
-    out: Any = written(options.out) if options.out else nullcontext(sys.stdout.buffer)
+    out: Any = atomic_write(options.out) if options.out else nullcontext(sys.stdout.buffer)
     try:
         with out as file, bar(size, "B", unit_scale=True) as progress:
             for chunk in read_chunks(options.data, bits=predictor.bits):
@@ -59,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def text(predictor: Predictor, scores: NDArray[np.float64], what: str) -> str:
-    """A line a row: a label, or numbers in the order of the outputs or classes."""
+    """One line per sample: a label, or numbers in the order of the outputs or classes."""
     if what == "score":
         rows = scores
     elif what == "probability":

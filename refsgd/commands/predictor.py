@@ -1,4 +1,4 @@
-"""What a fit leaves: coefficients, what the outputs mean, and the file that holds both."""
+"""The result of a fit: coefficients, the meaning of the outputs, and the file that holds both."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .._errors import message
-from .._files import written
-from ..sgd.linear import LOSSES, MARGIN_LOSSES
+from .._files import atomic_write
+from ..linear.losses import LOSSES, MARGIN_LOSSES, LossName, probabilities
 from ..textdata import Chunk
 
 VERSION = 1
 FORMATS = {"svmlight": "svmlight text", "vw": "Vowpal Wabbit text"}
-WITH_PROBABILITY = ("log_loss", "modified_huber")
 
 
 class Predictor(NamedTuple):
-    """A linear model of one output, or of one a class."""
+    """A linear model with one output, or one per class."""
 
     coef: NDArray[np.float64]
     """``(n_outputs, n_features)``; one output for two classes and for a regression."""
     intercept: NDArray[np.float64]
     """``(n_outputs,)``."""
-    loss: str
+    loss: LossName
     epsilon: float
     classes: NDArray[np.float64] | None
-    """Labels in rising order; None of a regression."""
+    """Labels in rising order; None for a regression."""
     format: str
-    """Of the text that it was fitted to, ``"svmlight"`` or ``"vw"``."""
+    """Of the text it was fitted to, ``"svmlight"`` or ``"vw"``."""
     bits: int
-    """``2**bits`` columns for the features of a ``"vw"``."""
+    """``"vw"`` text has ``2**bits`` columns."""
 
     def scores(self, X: csr_array) -> NDArray[np.float64]:
-        """Scores ``(n, n_outputs)``; features beyond those of the fit count nothing."""
+        """Scores ``(n, n_outputs)``; features that the fit never saw are ignored."""
         n, width = X.shape[0], self.coef.shape[1]
         if X.shape[1] > width:
             X = X[:, :width]
@@ -46,26 +45,19 @@ class Predictor(NamedTuple):
         return np.stack([X @ coef for coef in self.coef], axis=1) + self.intercept
 
     def labels(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The number of the class ``(n,)`` that each row of scores says."""
+        """Number of the predicted class of each sample, ``(n,)``."""
         return scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0).astype(np.int64)
 
     def probabilities(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities ``(n, n_classes)``; those of several outputs are divided by their sum."""
-        if scores.shape[1] == 1:
-            scores = np.concatenate([-scores, scores], axis=1)
-        if self.loss == "log_loss":
-            share = np.exp(-np.logaddexp(0, -scores))
-        else:
-            share = (np.clip(scores, -1, 1) + 1) / 2
-        total = share.sum(axis=1, keepdims=True)
-        return np.where(total > 0, share / np.where(total > 0, total, 1), 1 / share.shape[1])
+        return probabilities(self.loss, scores[:, 0] if scores.shape[1] == 1 else scores)
 
     def means(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What a regression predicts, ``(n,)``."""
-        return np.exp(scores[:, 0]) if self.loss == "poisson" else scores[:, 0]
+        """Predictions of a regression, ``(n,)``."""
+        return LOSSES[self.loss].mean(scores[:, 0])
 
     def save(self, path: str) -> None:
-        """Write an ``.npz`` of the two arrays and of a header in JSON, whole or not at all."""
+        """Write an ``.npz`` with the two arrays and a header in JSON, whole or not at all."""
         header = {
             "refsgd_model": VERSION,
             "loss": self.loss,
@@ -75,17 +67,17 @@ class Predictor(NamedTuple):
             "bits": self.bits,
             "hash": "MurmurHash3 x86_32, as Vowpal Wabbit's" if self.format == "vw" else None,
         }
-        with written(path) as file:
+        with atomic_write(path) as file:
             np.savez(file, header=json.dumps(header), coef=self.coef, intercept=self.intercept)
 
 
 def as_label(value: float) -> str:
-    """A label as text, a whole number without a point."""
+    """A label as text; whole numbers have no decimal point."""
     return str(int(value)) if value == int(value) else repr(float(value))
 
 
 def check_format(chunk: Chunk, path: str, predictor: Predictor) -> None:
-    """Refuse text in another format than that of the fit, as its columns would mean something else."""
+    """Refuse text in another format than the fit's, as its columns would have another meaning."""
     if chunk.format != predictor.format:
         must, got = f"be {FORMATS[predictor.format]}, as the model's data was", FORMATS[chunk.format]
         raise ValueError(message(path, must, got, "convert it"))

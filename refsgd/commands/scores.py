@@ -1,4 +1,4 @@
-"""Losses of scores, and what is measured on a test file as it streams by."""
+"""Losses of scores, and measurements on a test file as it streams by."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sgd import linear_losses
+from ..linear.losses import LossName, best_constant, values
 from .predictor import Predictor
 
 Array = NDArray[np.float64]
 
 
 def targets(y: Array, classes: Array | None) -> Array:
-    """What each output is to say ``(n, n_outputs)``: y, or -1 and 1."""
+    """Targets of each output ``(n, n_outputs)``: y, or -1 and 1."""
     if classes is None:
         return y[:, None]
     return np.where(y[:, None] == (classes[1:] if classes.size == 2 else classes), 1.0, -1.0)
 
 
-class Sample:
-    """Labels and weights of rows drawn evenly from all that have passed by; all of them, if they are few."""
+class LabelSample:
+    """Labels and weights of samples drawn evenly from all seen so far, or of all if they are few."""
 
     LARGEST = 2**17
 
     def __init__(self) -> None:
         self._rng = np.random.default_rng(0)
-        self._kept = np.zeros((3, 0))  # keys, labels, weights: the rows with the smallest random keys stay
+        self._kept = np.zeros((3, 0))  # keys, labels, weights: the samples with the smallest random keys stay
 
     def add(self, y: Array, weights: Array | None) -> None:
         rows = np.stack([self._rng.random(y.size), y, np.ones(y.size) if weights is None else weights])
@@ -36,24 +36,24 @@ class Sample:
             smallest = np.argpartition(self._kept[0], self.LARGEST)[: self.LARGEST]
             self._kept = self._kept[:, smallest]
 
-    def constant(self, loss: str, epsilon: float, classes: Array | None) -> tuple[Array, float]:
-        """The best scores that look at no feature, one an output, and their mean loss."""
+    def constant(self, loss: LossName, epsilon: float, classes: Array | None) -> tuple[Array, float]:
+        """The best scores that ignore all features, one per output, and their mean loss."""
         _, y, w = self._kept
         if w.sum() == 0:
             w = np.ones_like(w)
         each = targets(y, classes).T
-        best = np.array([linear_losses.best_constant(loss, t, w) for t in each])
+        best = np.array([best_constant(loss, t, w) for t in each])
         mean = sum(
-            np.average(linear_losses.values(loss, np.full(t.shape, z), t, epsilon), weights=w)
+            np.average(values(loss, np.full(t.shape, z), t, epsilon), weights=w)
             for z, t in zip(best, each, strict=True)
         )
         return best, float(mean)
 
 
 class Tally:
-    """What is measured of a predictor on rows that come in chunks: loss, and error and AUC, or R2.
+    """Measures a predictor on samples that come in chunks: loss, and error and AUC, or R2.
 
-    The AUC needs the score of every row: 24 bytes a row of two classes are kept, else nothing grows.
+    The AUC needs all scores: with two classes, 24 bytes are kept per sample; nothing else grows.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -67,7 +67,7 @@ class Tally:
         z, w = model.scores(X), np.ones(y.size) if weights is None else weights
         self.n_rows += y.size
         each = zip(z.T, targets(y, model.classes).T, strict=True)
-        loss = sum(linear_losses.values(model.loss, score, t, model.epsilon) for score, t in each)
+        loss = sum(values(model.loss, score, t, model.epsilon) for score, t in each)
         self._sums[:2] += [w.sum(), np.dot(w, loss)]
         if model.classes is None:
             self._sums[2:5] += [np.dot(w, y), np.dot(w, y**2), np.dot(w, (y - model.means(z)) ** 2)]
@@ -78,7 +78,7 @@ class Tally:
 
     @property
     def measures(self) -> dict[str, float]:
-        """What was measured, under the names that a report gives it."""
+        """The measurements, by their names in the report."""
         weight, loss, y, y2, residual, wrong = self._sums
         if weight == 0:
             return {"loss": np.nan}
@@ -92,7 +92,7 @@ class Tally:
 
 
 def auc(z: Array, is_positive: Array, w: Array) -> float:
-    """The share of pairs of a positive and a negative row that z ranks rightly, a tie for half; or NaN."""
+    """Share of pairs of a positive and a negative sample that z ranks correctly, ties for half; or NaN."""
     _, rank = np.unique(z, return_inverse=True)
     positive = np.bincount(rank, w * is_positive)
     negative = np.bincount(rank, w * (1 - is_positive))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._files import written
+from .._files import atomic_write
 from .report import DirectionReport
 
 COLUMNS = [
@@ -74,5 +74,5 @@ def for_json(value: Any) -> Any:
 
 
 def write(path: str | Path, text: str) -> None:
-    with written(path) as file:
+    with atomic_write(path) as file:
         file.write(text.encode("utf-8"))

@@ -34,23 +34,23 @@ LIMIT, GUARD = 3.0, 8.0
 FD = 0  #: ``rho * h_avg / h2_avg``: vSGD-fd
 BBPROP = 1  #: ``rho / h_avg``: vSGD-l
 
-#: What ``loss`` of a linear model says. The first four have targets -1 and 1.
+#: The losses of a linear model. The first four have targets -1 and 1.
 LOG, HINGE, SQUARED_HINGE, MODIFIED_HUBER, SQUARED, HUBER, INSENSITIVE, POISSON, MULTINOMIAL = range(9)
 
-#: Memory of a parameter of a linear model after its first sample. From there it has taken a full step, so
-#: that its second sample, seen from where it is now, counts for more than the first.
+#: Memory of a linear model's parameter after its first sample. The parameter has then taken a full step, so
+#: the second sample, whose gradient is taken at the new point, counts for more than the first.
 FIRST_TAU = 1.5
 
 #: Largest exponent of a predicted Poisson mean, and largest score.
 MAX_LOG_MEAN, MAX_SCORE = 80.0, 1e30
 
-#: Entries of a linear model's rows below this power of 2 count as zeros, so that their squares stay normal.
+#: Entries of samples below this power of 2 count as zeros in a linear model: their squares stay normal.
 SMALLEST_ENTRY_EXPONENT = {"float32": -40, "float64": -300}
 
-#: What `Look` finds: an entry too large, a column that is not there, one that is not above the one before.
+#: What `RowFlaws` finds: an entry that is too large, a column that does not exist, columns that do not rise.
 ENTRY_BEYOND, INDEX_OUTSIDE, INDEX_FALLS = 1, 2, 4
 
-#: Entries of a feature beyond this power of 2 no longer change its scale: the count would lose them.
+#: A feature's scale stays as it is after 2 to this power entries: a larger count would not be exact.
 MAX_COUNT_EXPONENT = {"float32": 24, "float64": 53}
 
 #: Partial sums of a tile of columns in statistics of directions.
@@ -257,50 +257,59 @@ class PublishedStepAt(Protocol):
     ) -> None: ...
 
 
-class Look(Protocol):
-    """What is wrong with rows of `Linear`: the sum of the flags that hold.
+class Csr(NamedTuple):
+    """Samples in CSR form or, where ``indptr`` and ``indices`` are None, dense: ``data`` is then (n * d,)."""
 
-    `ENTRY_BEYOND`: not all entries of ``data`` are within plus or minus ``bound``. `INDEX_OUTSIDE`: not all
-    indices are from 0 to d - 1. `INDEX_FALLS`: in some row they do not rise. ``indptr`` must be sound.
+    indptr: Array | None  #: int64
+    indices: Array | None  #: int32 or int64
+    data: Array
+
+
+class RowFlaws(Protocol):
+    """Bitwise OR of the flaws found in the rows of ``samples``, whose ``indptr`` must be sound.
+
+    `ENTRY_BEYOND`: an entry is not within plus or minus ``bound``. `INDEX_OUTSIDE`: an index is not from 0
+    to d - 1. `INDEX_FALLS`: the indices of some row do not rise.
     """
 
-    def __call__(
-        self, indptr: Array | None, indices: Array | None, d: int, data: Array, bound: float
-    ) -> int: ...
+    def __call__(self, samples: Csr, d: int, bound: float) -> int: ...
+
+
+class LinearRule(NamedTuple):
+    """How a linear model learns."""
+
+    loss: int
+    epsilon: float  #: parameter of the Huber and the insensitive loss
+    alpha: float  #: the penalty is ``alpha / 2 * sum(theta**2)``, without the intercept
+    batch_size: int
+    has_intercept: bool
+
+
+class LinearState(NamedTuple):
+    """What a linear model has learnt."""
+
+    records: Array
+    """(d + 1, n_outputs, 8), the intercept last. Per parameter: theta, g_avg, g2_avg, h_avg, tau (0 before
+    the first sample), the sum of squares and the number of the feature's entries that count, and the sample
+    up to which theta is penalised."""
+    lazy: Array | None
+    """(d + 1, n_outputs, 2), float64, needed with a penalty or for an average. Per parameter: the sum over
+    samples of theta after each, and the pull: the penalty divides theta by 1 + pull at each sample."""
+    totals: Array
+    """(3,), float64: number of samples, their mean absolute residual (for losses of a residual), and weighted
+    sum of losses, each computed before the sample's step."""
 
 
 class Linear(Protocol):
-    """vSGD of a linear model: one step for each ``batch_size`` of the samples ``order``.
+    """vSGD of a linear model: one step for every ``rule.batch_size`` of the samples numbered in ``order``.
 
-    ``records`` (d + 1, n_outputs, 8) holds of each parameter theta, g_avg, g2_avg, h_avg, tau (0 before its
-    first sample), the sum of squares and the number of the feature's entries that count, and the sample up to
-    which theta has caught up; the intercept's row is the last. Rows of X are CSR (``indptr`` int64, no
-    duplicates, ``indices`` int32 or int64) or, where these are None, dense; entries below
-    `SMALLEST_ENTRY_EXPONENT` count as zeros. The multinomial loss has an output for each class, others one.
-    ``epsilon`` is the parameter of the Huber and the insensitive loss; ``alpha / 2 * sum(theta**2)`` the
-    penalty, which leaves the intercept alone. ``lazy`` (d + 1, n_outputs, 2), float64, is needed with a
-    penalty or for an average: it receives the sum over samples of theta after each, and holds what the
-    penalty takes of theta at each sample. ``totals`` (3,), float64: samples so far, their mean absolute
-    residual (of losses of a residual), and the weighted sum of losses, each taken before the step. Scores
-    and exponentials may differ by rounding between backends.
+    ``samples`` have no duplicate entries; those below `SMALLEST_ENTRY_EXPONENT` count as zeros. The
+    multinomial loss has one output per class, the others have one. Scores and exponentials may differ by
+    rounding between backends.
     """
 
     def __call__(
-        self,
-        records: Array,
-        lazy: Array | None,
-        indptr: Array | None,
-        indices: Array | None,
-        data: Array,
-        y: Array,
-        weights: Array,
-        order: Array,
-        batch_size: int,
-        loss: int,
-        epsilon: float,
-        alpha: float,
-        has_intercept: bool,
-        totals: Array,
+        self, state: LinearState, samples: Csr, y: Array, weights: Array, order: Array, rule: LinearRule
     ) -> None: ...
 
 
@@ -374,7 +383,7 @@ class Kernels(NamedTuple):
     published_step: PublishedStep
     published_step_fd: PublishedStepFD
     published_step_at: PublishedStepAt
-    look: Look
+    row_flaws: RowFlaws
     linear: Linear
     squares: Squares
     directions: AddDirections

@@ -11,7 +11,7 @@ from .._numba import inline, jit
 from . import vsgd_numba
 from .contract import BLOCK, FD, MAX_CURV_EXPONENT, WIDEN, Array, Kernels
 from .directions_numba import directions, square_rows
-from .jitted_linear import linear, look
+from .linear_numba import linear, row_flaws
 
 MAX_CURV_F32 = 2.0 ** MAX_CURV_EXPONENT["float32"]
 MAX_CURV_F64 = 2.0 ** MAX_CURV_EXPONENT["float64"]
@@ -223,7 +223,7 @@ KERNELS = Kernels(
     published_step,
     published_step_fd,
     published_step_at,
-    look,
+    row_flaws,
     linear,
     square_rows,
     directions,

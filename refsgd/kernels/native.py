@@ -10,7 +10,16 @@ import numpy as np
 from .._errors import BackendError
 from .._kernels import ffi, lib  # type: ignore[import-not-found,unused-ignore]
 from . import contract
-from .contract import Advance, Array, DirectionBatch, FoldArrays, Kernels
+from .contract import (
+    Advance,
+    Array,
+    Csr,
+    DirectionBatch,
+    FoldArrays,
+    Kernels,
+    LinearRule,
+    LinearState,
+)
 
 _ABI_VERSION = 7
 
@@ -53,13 +62,13 @@ _MOMENTS, _CURVATURE, _COLLECT, _ADD = map(_functions, ("moments", "curvature", 
 _PUBLISHED_PROBE, _PUBLISHED_STEP, _PUBLISHED_STEP_FD, _PUBLISHED_STEP_AT = map(
     _functions, ("published_probe", "published_step", "published_step_fd", "published_step_at")
 )
-_LOOK, _LINEAR, _SQUARES, _DIRECTIONS = map(_functions, ("look", "linear", "squares", "directions"))
-_DIRECTION_JOBS = {
-    np.dtype(np.float32): ffi.typeof("refsgd_direction_job_f32 *"),
-    np.dtype(np.float64): ffi.typeof("refsgd_direction_job_f64 *"),
-}
+_ROW_FLAWS, _LINEAR, _SQUARES, _DIRECTIONS = map(_functions, ("row_flaws", "linear", "squares", "directions"))
+_CSR, _LINEAR_JOB, _DIRECTION_JOBS = (
+    {np.dtype(f"f{bits // 8}"): ffi.typeof(f"refsgd_{stem}_f{bits} *") for bits in (32, 64)}
+    for stem in ("csr", "linear_job", "direction_job")
+)
 _buffer = ffi.from_buffer
-_OK = lib.REFSGD_OK  # a look at lib takes its time
+_OK = lib.REFSGD_OK  # attribute access on lib is slow
 
 
 def _check(status: int) -> None:
@@ -220,49 +229,34 @@ def published_step_at(
     _check(function(rows, state.shape[1], *where, *inputs, limit, variant))
 
 
-def _csr(indptr: Array | None, indices: Array | None) -> tuple[Any, Any, Any]:
-    """indptr, and the indices as narrow or wide ones."""
+def _csr(samples: Csr) -> tuple[Any, ...]:
+    """The fields of a refsgd_csr; they own the buffers."""
+    indptr, indices, data = samples
+    entries = _buffer(_FLOATS if data.dtype == np.float32 else _DOUBLES, data)
     if indptr is None or indices is None:
-        return ffi.NULL, ffi.NULL, ffi.NULL
+        return ffi.NULL, ffi.NULL, ffi.NULL, entries
+    begins = _buffer(_INT64S, indptr)
     if indices.dtype == np.int32:
-        return _buffer(_INT64S, indptr), _buffer(_INT32S, indices), ffi.NULL
-    return _buffer(_INT64S, indptr), ffi.NULL, _buffer(_INT64S, indices)
+        return begins, _buffer(_INT32S, indices), ffi.NULL, entries
+    return begins, ffi.NULL, _buffer(_INT64S, indices), entries
 
 
-def look(indptr: Array | None, indices: Array | None, d: int, data: Array, bound: float) -> int:
-    ctype, function = _LOOK[data.dtype]
-    begins, narrow, wide = _csr(indptr, indices)
-    n = 0 if indptr is None else indptr.size - 1
-    return function(begins, n, narrow, wide, d, _buffer(ctype, data), data.size, bound)
+def row_flaws(samples: Csr, d: int, bound: float) -> int:
+    data, (_, function) = samples.data, _ROW_FLAWS[samples.data.dtype]
+    n, fields = 0 if samples.indptr is None else samples.indptr.size - 1, _csr(samples)
+    return function(ffi.new(_CSR[data.dtype], fields), n, data.size, d, bound)
 
 
 def linear(
-    records: Array,
-    lazy: Array | None,
-    indptr: Array | None,
-    indices: Array | None,
-    data: Array,
-    y: Array,
-    weights: Array,
-    order: Array,
-    batch_size: int,
-    loss: int,
-    epsilon: float,
-    alpha: float,
-    has_intercept: bool,
-    totals: Array,
+    state: LinearState, samples: Csr, y: Array, weights: Array, order: Array, rule: LinearRule
 ) -> None:
-    ctype, function = _LINEAR[records.dtype]
-    room, n_outputs, _ = records.shape
-    rows = [_buffer(ctype, array) for array in (data, y, weights)]
-    scalars = order.size, batch_size, loss, epsilon, alpha, has_intercept
+    ctype, function = _LINEAR[y.dtype]
+    records, lazy, totals = state
     late = ffi.NULL if lazy is None else _buffer(_DOUBLES, lazy, True)
-    _check(
-        function(
-            _buffer(ctype, records, True), late, room - 1, n_outputs, *_csr(indptr, indices), *rows,
-            _buffer(_INT64S, order), *scalars, _buffer(_DOUBLES, totals, True),
-        )
-    )  # fmt: skip
+    learnt = _buffer(ctype, records, True), late, _buffer(_DOUBLES, totals, True), len(records) - 1
+    targets = _buffer(ctype, y), _buffer(ctype, weights), _buffer(_INT64S, order), order.size
+    fields = (*learnt, records.shape[1]), _csr(samples), *targets, rule  # they own the buffers
+    _check(function(ffi.new(_LINEAR_JOB[y.dtype], fields)))
 
 
 def squares(rows: Array, squares: Array) -> None:
@@ -305,7 +299,7 @@ KERNELS = Kernels(
     published_step,
     published_step_fd,
     published_step_at,
-    look,
+    row_flaws,
     linear,
     squares,
     directions,

@@ -16,7 +16,7 @@ import numpy as np
 from . import vsgd_numpy
 from .contract import FD, MAX_CURV_EXPONENT, WIDEN, Array, Kernels
 from .directions_numpy import directions, square_rows
-from .reference_linear import linear, look
+from .linear_numpy import linear, row_flaws
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -196,7 +196,7 @@ KERNELS = Kernels(
     published_step,
     published_step_fd,
     published_step_at,
-    look,
+    row_flaws,
     linear,
     square_rows,
     directions,

@@ -22,12 +22,12 @@ from numba.extending import intrinsic, overload, register_jitable
 from numpy.typing import NDArray
 
 from .._errors import message
+from .._memory import aligned_zeros
 from .._numba import jit
 from ..kernels import jitted, vsgd_numba
 from ..kernels.contract import BLOCK, LANES, WIDEN
 from ..kernels.vsgd_numpy import guarded
 from . import length
-from .aligned import aligned_zeros
 from .run import Run
 from .sampler import Minibatches
 

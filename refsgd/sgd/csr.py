@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import message
-from ..kernels.contract import INDEX_FALLS, INDEX_OUTSIDE, Kernels
+from .._validation import has_rising_indptr
+from ..kernels.contract import INDEX_FALLS, INDEX_OUTSIDE, Csr, Kernels
 
 Array = NDArray[Any]
 
@@ -20,12 +21,6 @@ class Entries(NamedTuple):
     indptr: Array
     indices: Array  # int64
     data: Array
-
-
-def has_rising_indptr(n: int, indptr: Array, n_entries: int) -> bool:
-    """Whether ``indptr`` cuts n rows out of at most as many entries."""
-    is_framed = indptr.size == n + 1 and indptr[0] == 0 and indptr[-1] <= n_entries
-    return bool(is_framed and (np.diff(indptr) >= 0).all())
 
 
 def checked_csr(name: str, csr: Any, x: Array, backend: Kernels) -> Entries:
@@ -49,7 +44,7 @@ def checked_csr(name: str, csr: Any, x: Array, backend: Kernels) -> Entries:
     if not is_whole or indptr[-1] != data.size:
         got, remedy = "indptr, indices and data that do not fit", "build it anew with scipy.sparse.csr_array"
         raise ValueError(message(name, "be a valid CSR matrix", got, remedy))
-    flags = backend.look(indptr, indices, d, data[:0], 0.0)  # of what entries may be, the caller knows
+    flags = backend.row_flaws(Csr(indptr, indices, data[:0]), d, 0.0)  # the caller checks the entries
     if flags & INDEX_OUTSIDE:
         bad = indices[(indices < 0) | (indices >= d)]
         remedy = "check how the indices were made: they begin at 0"

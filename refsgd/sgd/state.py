@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import message
+from .._memory import aligned_zeros
 from .._validation import float_array
-from .aligned import aligned_zeros
 
 Array = NDArray[Any]
 

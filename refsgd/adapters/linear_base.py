@@ -1,4 +1,4 @@
-"""What the linear estimators of scikit-learn's form share: rows checked, epochs, when they end."""
+"""What the two linear estimators share: checks, the loop over epochs, and when it stops."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._config import backend_name
 from .._errors import message
 from .._validation import float_array, integer
+from ..linear.losses import LossName, values
+from ..linear.model import LinearModel, Samples, checked_samples
 from ..progress import bar
-from ..sgd import linear_losses
-from ..sgd.linear import LinearModel, Rows, checked_rows
 
 Array = NDArray[Any]
 
 
 class Task(NamedTuple):
-    """Samples as the models of an estimator see them."""
+    """The samples that the models of an estimator learn from."""
 
     X: Any
-    checked: Rows
+    checked: Samples
     target: Callable[[int], Array]  #: y of model k
     weights: Array
-    strata: Any = None  #: classes, whose shares a validation split keeps
+    strata: Any = None  #: classes, whose shares a validation split preserves
     unit: float = 1.0  #: of `tol`
 
-    def rows(self) -> NDArray[np.int64]:
-        """Samples that count. One of weight 0 is as good as left out."""
+    def counting(self) -> NDArray[np.int64]:
+        """Numbers of the samples with a positive weight; the others are ignored."""
         return np.flatnonzero(self.weights > 0).astype(np.int64, copy=False)
 
 
-def contiguous(rows: Any) -> csr_array:
-    """CSR of contiguous arrays; these are copied only where they were not."""
-    rows = csr_array(rows)
+def contiguous(X: Any) -> csr_array:
+    """X as CSR with contiguous arrays, copied only where they are not."""
+    csr: csr_array = csr_array(X)
     for name in ("data", "indices", "indptr"):
-        setattr(rows, name, np.ascontiguousarray(getattr(rows, name)))
-    return rows
+        setattr(csr, name, np.ascontiguousarray(getattr(csr, name)))
+    return csr
 
 
 class LinearEstimator(BaseEstimator):
-    """Linear models, one or one a class, that learn together epoch after epoch."""
+    """One linear model, or one per class, that learn together epoch after epoch."""
 
-    #: What models cannot change while they learn
-    _KEPT: tuple[str, ...] = ("loss", "fit_intercept", "average", "batch_size")
+    #: Parameters that must not change between calls that continue to learn
+    _FIXED_WHILE_LEARNING: tuple[str, ...] = ("loss", "fit_intercept", "average", "batch_size")
 
     _models: list[LinearModel]
     _dtype: np.dtype[Any]
-    _kept: dict[str, Any]
+    _fixed: dict[str, Any]
 
     n_jobs: int | None = None
     epsilon: float = 0.0
@@ -93,41 +93,40 @@ class LinearEstimator(BaseEstimator):
         return self._models
 
     def _scores(self, X: Any) -> Array:
-        """Scores (n,), or (n, K) of K classes."""
+        """Scores (n,), or (n, K) for K > 2 classes."""
         check_is_fitted(self)
         return self._scores_of(self._checked(X, reset=False))
 
     def _scores_of(self, X: Any) -> Array:
         if len(self._models) == 1:
             return self._models[0].decision_function(X)
-        scores: Array = X @ self.coef_.T + self.intercept_
-        return scores
+        return np.asarray(X @ self.coef_.T + self.intercept_)
 
     # -- before the first step
 
-    def _checked_to_learn(self, X: Any, y: Any, *, reset: bool, **checks: Any) -> tuple[Any, Rows, Array]:
-        """X and y as of `_checked`, and rows for all models and epochs, without two entries of one column."""
+    def _checked_to_learn(self, X: Any, y: Any, *, reset: bool, **checks: Any) -> tuple[Any, Samples, Array]:
+        """X and y from `_checked`, and the samples for all models and epochs, duplicate entries added up."""
         X, y = self._checked(X, y, reset=reset, ensure_all_finite=False, **checks)
         backend = backend_name(self.backend)
         try:
-            rows = checked_rows(X, X.shape[1], X.dtype, backend)
+            samples = checked_samples(X, X.shape[1], X.dtype, backend)
         except ValueError:
             assert_all_finite(X, input_name="X", estimator_name=type(self).__name__)
             raise
-        if not rows.is_canonical:
+        if not samples.is_canonical:
             summed = csr_array((X.data, X.indices, X.indptr), shape=X.shape, copy=True)
             summed.sum_duplicates()
-            rows = checked_rows(summed, X.shape[1], X.dtype, backend)
-        return X, rows, y
+            samples = checked_samples(summed, X.shape[1], X.dtype, backend)
+        return X, samples, y
 
     def _checked(self, X: Any, y: Any = "no_validation", *, reset: bool, **checks: Any) -> Any:
-        """X as CSR or C-contiguous, of the models' dtype if there are any; y if given."""
+        """X as CSR or C-contiguous, in the dtype of the models if there are any; with y if given."""
         dtype = [np.float64, np.float32] if reset else self._dtype
         form = {"accept_sparse": "csr", "dtype": dtype, "order": "C"}
         given = validate_data(self, X, y, reset=reset, **form, **checks)
-        rows, *rest = given if isinstance(given, tuple) else (given,)
-        rows = contiguous(rows) if issparse(rows) else rows
-        return (rows, *rest) if rest else rows
+        X, *rest = given if isinstance(given, tuple) else (given,)
+        X = contiguous(X) if issparse(X) else X
+        return (X, *rest) if rest else X
 
     def _check_parameters(self) -> None:
         for name in ("max_iter", "n_iter_no_change", "batch_size"):
@@ -142,7 +141,7 @@ class LinearEstimator(BaseEstimator):
             raise ValueError(message("validation_fraction", "be between 0 and 1", got, remedy))
 
     def _check_continues(self) -> None:
-        for name, begun in self._kept.items():
+        for name, begun in self._fixed.items():
             if getattr(self, name) != begun:
                 must, got = f"stay what learning began with ({begun!r})", repr(getattr(self, name))
                 raise ValueError(message(name, must, got, "fit anew with warm_start=False"))
@@ -151,56 +150,47 @@ class LinearEstimator(BaseEstimator):
         if sample_weight is None:
             return np.ones(X.shape[0], X.dtype)
         given = np.asarray(sample_weight, X.dtype)
-        weights = float_array("sample_weight", given, (X.shape[0],), remedy="pass one weight a row")
+        weights = float_array("sample_weight", given, (X.shape[0],), remedy="pass one weight per sample")
         if (weights < 0).any():
             got = f"{np.count_nonzero(weights < 0)} of {weights.size} that are negative"
-            raise ValueError(message("sample_weight", "be 0 or more", got, "remove these rows"))
+            raise ValueError(message("sample_weight", "be 0 or more", got, "remove these samples"))
         return weights
 
     def _check_any_weight(self, weights: Array) -> None:
         if not weights.any():
             got = f"{weights.size} entries of 0"
-            remedy = "give the rows that shall count a weight"
+            remedy = "give a weight to the samples that should count"
             raise ValueError(message("sample_weight", "not be all zero", got, remedy))
 
     # -- learning
 
-    def _model(self, loss: str, n_outputs: int = 1) -> LinearModel:
-        return LinearModel(
-            self.n_features_in_,
-            loss,
-            n_outputs=n_outputs,
-            alpha=self.alpha,
-            epsilon=self.epsilon,
-            fit_intercept=self.fit_intercept,
-            average=bool(self.average),
-            batch_size=self.batch_size,
-            dtype=self._dtype,
-            backend=backend_name(self.backend),
-        )
+    def _model(self, loss: LossName, n_outputs: int = 1) -> LinearModel:
+        names = ("alpha", "epsilon", "fit_intercept", "average", "batch_size")
+        options: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return LinearModel(self.n_features_in_, loss, n_outputs=n_outputs, dtype=self._dtype, **options)
 
     def _begin(self, models: Callable[[], list[LinearModel]], dtype: Any, *, is_new: bool) -> None:
-        """Set the models up, or let those that there are go on."""
+        """Create the models, or prepare the existing ones to continue."""
         if is_new:
             self._dtype = np.dtype(dtype)
             self._models = models()
-            self._kept = {name: getattr(self, name) for name in self._KEPT}
+            self._fixed = {name: getattr(self, name) for name in self._FIXED_WHILE_LEARNING}
         else:
             self._check_continues()
         for model in self._models:
             model.alpha, model.backend = float(self.alpha), backend_name(self.backend)
 
     def _learn_once(self, task: Task) -> None:
-        """One pass, the samples as they come."""
+        """One pass over the samples as they come."""
         self.n_iter_, self.loss_curve_ = 0, np.array([])
         with self._threads() as run:
-            loss = self._pass(task, task.rows(), run)
+            loss = self._pass(task, task.counting(), run)
         self.n_iter_, self.loss_curve_ = 1, np.array([loss])
 
     def _learn_epochs(self, task: Task) -> None:
-        """Epochs until the loss stalls. Ctrl-C ends them as well."""
+        """Epochs until the loss stalls or Ctrl-C comes."""
         random = check_random_state(self.random_state)
-        rows, held = self._split(task, random) if self.early_stopping else (task.rows(), None)
+        learnt, held = self._split(task, random) if self.early_stopping else (task.counting(), None)
         losses: list[float] = []
         held_losses: list[float] = []
         kept, best, n_stalled = None, np.inf, 0
@@ -208,7 +198,7 @@ class LinearEstimator(BaseEstimator):
         try:
             with bar(self.max_iter, "epoch", show=bool(self.verbose)) as shown, self._threads() as run:
                 while not has_ended and len(losses) < self.max_iter:
-                    losses.append(self._pass(task, rows[random.permutation(len(rows))], run))
+                    losses.append(self._pass(task, learnt[random.permutation(len(learnt))], run))
                     shown.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
                     shown.update()
                     watched = losses[-1]
@@ -230,7 +220,7 @@ class LinearEstimator(BaseEstimator):
         self._warn(has_ended or self.tol is None, was_stopped)
 
     def _pass(self, task: Task, order: NDArray[np.int64], run: Callable[..., Any]) -> float:
-        """Every model takes the samples in one order; the sum of their mean losses."""
+        """Let every model learn the samples in one order; returns the sum of their mean losses."""
 
         def learn(k: int) -> float:
             return self._models[k].learn(task.checked, task.target(k), task.weights, order)
@@ -239,7 +229,7 @@ class LinearEstimator(BaseEstimator):
 
     @contextmanager
     def _threads(self) -> Iterator[Callable[..., Any]]:
-        """A `map` over models. At Ctrl-C it waits for those at work, so that none learns on unseen."""
+        """A `map` over models. On Ctrl-C it waits for running models: none learns on in the background."""
         n = min(effective_n_jobs(self.n_jobs), len(self._models))
         if n == 1:
             yield map
@@ -248,38 +238,36 @@ class LinearEstimator(BaseEstimator):
                 yield pool.map
 
     def _split(self, task: Task, random: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows to learn and rows to watch: shuffled, sorted by class, and one in so many taken."""
-        rows = random.permutation(task.rows())
-        n_held = max(1, round(self.validation_fraction * len(rows)))
-        if n_held >= len(rows):
-            got, remedy = (
-                f"{n_held} of {len(rows)} samples set aside",
-                "give more or pass early_stopping=False",
-            )
+        """Samples to learn and samples to watch: shuffled, sorted by class, then picked at equal steps."""
+        order = random.permutation(task.counting())
+        n_held = max(1, round(self.validation_fraction * len(order)))
+        if n_held >= len(order):
+            got = f"{n_held} of {len(order)} samples set aside"
+            remedy = "give more or pass early_stopping=False"
             raise ValueError(message("validation_fraction", "leave samples to learn from", got, remedy))
         if task.strata is not None:
-            rows = rows[task.strata[rows].argsort(kind="stable")]
-        held = ((np.arange(n_held) + 0.5) * len(rows) / n_held).astype(np.intp)
-        return np.delete(rows, held), rows[held]
+            order = order[task.strata[order].argsort(kind="stable")]
+        held = ((np.arange(n_held) + 0.5) * len(order) / n_held).astype(np.intp)
+        return np.delete(order, held), order[held]
 
-    def _mean_loss(self, task: Task, rows: NDArray[np.int64]) -> float:
-        X, weights = task.X[rows], task.weights[rows]
+    def _mean_loss(self, task: Task, chosen: NDArray[np.int64]) -> float:
+        X, weights = task.X[chosen], task.weights[chosen]
         each = [
-            linear_losses.values(model.loss, model.decision_function(X), task.target(k)[rows], self.epsilon)
+            values(model.loss, model.decision_function(X), task.target(k)[chosen], self.epsilon)
             for k, model in enumerate(self._models)
         ]
         return float(np.average(sum(each), weights=weights))
 
-    def _score_of(self, task: Task, rows: NDArray[np.int64]) -> float:
+    def _score_of(self, task: Task, chosen: NDArray[np.int64]) -> float:
         raise NotImplementedError
 
     def _warn(self, has_converged: bool, was_stopped: bool) -> None:
         if was_stopped:
-            got, remedy = f"Ctrl-C after {self.n_iter_} of them", "the model is what was learnt until then"
-            warnings.warn(
-                message("epochs", "run to their end", got, remedy), ConvergenceWarning, stacklevel=4
-            )
+            got, remedy = f"Ctrl-C after {self.n_iter_} of them", "the model has learnt until then"
+            text = message("epochs", "run to their end", got, remedy)
         elif not has_converged:
             got = f"{self.max_iter} epochs with the loss still falling"
-            remedy = "increase max_iter or tol, or pass tol=None"
-            warnings.warn(message("max_iter", "suffice", got, remedy), ConvergenceWarning, stacklevel=4)
+            text = message("max_iter", "suffice", got, "increase max_iter or tol, or pass tol=None")
+        else:
+            return
+        warnings.warn(text, ConvergenceWarning, stacklevel=4)
