@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* CFFI BEGIN */
-#define REFSGD_ABI_VERSION 7
+#define REFSGD_ABI_VERSION 8
 #define REFSGD_OK 0
 #define REFSGD_NO_MEMORY 1
 #define REFSGD_LANES 16   /* partial sums a block */

@@ -138,7 +138,7 @@ def test_saved_run_goes_on_only_by_its_own_rule(preset):
     if rule.sharing == "blocks":
         other = rule.start(X0, blocks=[3, 2])
         with pytest.raises(
-            ValueError, match=r"blocks of state must be \[3 2\], got \[2 3\]; load it into a run"
+            ValueError, match=r"blocks of state must be \[3 2\], got \[2 3\]; load it into an object"
         ):
             other.load_state_dict(before)
 

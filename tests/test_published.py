@@ -515,7 +515,7 @@ def test_checkpoint_of_another_version_is_named(version, entries):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"rule": np.array("VSGD")}, "rule of state must be PublishedVSGD, got VSGD; load it into a run of"),
+        ({"rule": np.array("VSGD")}, "rule of state must be PublishedVSGD, got VSGD; load it into an object"),
         ({"curvature": np.array("bbprop")}, "curvature of state must be fd, got bbprop"),
         ({"outliers": np.array(3.0)}, r"outliers of state must be 2\.0, got 3\.0"),
         ({"outliers": np.array(np.inf)}, r"outliers of state must be 2\.0, got inf"),

@@ -21,7 +21,7 @@ from .contract import (
     LinearState,
 )
 
-_ABI_VERSION = 7
+_ABI_VERSION = 8
 
 if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
     _ABI_VERSION,
