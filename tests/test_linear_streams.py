@@ -225,7 +225,7 @@ def best_constant(loss, y, epsilon):
 
 @pytest.mark.parametrize("average", [False, True])
 @pytest.mark.parametrize("loss", [*MARGIN_LOSSES, *REGRESSION_LOSSES])
-@settings(max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=30, derandomize=True, phases=[Phase.explicit, Phase.generate])  # a bound of these
 @given(form=st.fixed_dictionaries(PROBLEMS))
 def test_it_never_diverges(loss, average, form):
     rows, y = problem(loss, **form)

@@ -207,9 +207,7 @@ def test_state_of_another_rule_is_refused_by_what_is_another():
         if name == repr(run.rule):
             continue
         before = run.state_dict()
-        match = (
-            "^(rule|weighting|average|groups|curvature) of state must be .*; load it into an object with the same"
-        )
+        match = "^(rule|weighting|average|groups|curvature) of state must be .*; load it into an object"
         with pytest.raises(ValueError, match=match) as caught:
             run.load_state_dict(state)
         is_foreign = name.startswith("PublishedVSGD") != (kind == "PublishedVSGD")
