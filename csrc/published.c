@@ -1,4 +1,4 @@
-/* The published vSGD step, parameter by parameter. kernels/reference.py is its oracle, line by line.
+/* The published vSGD step, parameter by parameter. kernels/published_numpy.py is its oracle, line by line.
  *
  *   probe     x + g_avg
  *   outlier   (g - g_avg)^2 > limit (g2_avg - g_avg^2), or likewise for h:   tau += 1

@@ -33,41 +33,41 @@ void refsgd_allow_threads(int n);  /* raise OpenMP's number for this thread to n
 
 /* The default rule: see kernels/contract.py. `state` holds rows x, m, v, tau, and x_avg where has_average, of
  * `width` numbers each, of which those from `begin` on are meant. */
-int refsgd_vsgd_check_f32(const float *grad, size_t d, double unit, double *sums, int threads);
-int refsgd_vsgd_probe_f32(float *state, size_t width, size_t begin, size_t d, double length, float *point,
+int refsgd_dense_check_f32(const float *grad, size_t d, double unit, double *sums, int threads);
+int refsgd_dense_probe_f32(float *state, size_t width, size_t begin, size_t d, double length, float *point,
                           int threads);
-int refsgd_vsgd_land_f32(float *state, size_t width, size_t begin, size_t d, const float *grad, double unit,
+int refsgd_dense_land_f32(float *state, size_t width, size_t begin, size_t d, const float *grad, double unit,
                          double length, float *point, int threads);
-int refsgd_vsgd_secant_f32(float *state, size_t width, size_t begin, size_t d, float *point,
+int refsgd_dense_secant_f32(float *state, size_t width, size_t begin, size_t d, float *point,
                            const float *grad, const float *point_grad, double unit, double *sums,
                            int threads);
-int refsgd_vsgd_step_f32(float *state, size_t width, int has_average, size_t begin, size_t d,
+int refsgd_dense_step_f32(float *state, size_t width, int has_average, size_t begin, size_t d,
                          const float *grad, double factor, double length, double weight, double *sums,
                          int threads);
 /* check, guard and step of the whole state; REFSGD_UNFIT, and nothing changed, where grad is not finite */
-int refsgd_vsgd_advance_f32(float *state, size_t width, int has_average, size_t d, const float *grad,
+int refsgd_dense_advance_f32(float *state, size_t width, int has_average, size_t d, const float *grad,
                             double unit, double g2_sum, double length, double weight, double *energy,
                             double *sums, int threads);
 /* the roof: in place, as many streams as a step (1 read, 4 updates), trivial arithmetic */
-int refsgd_vsgd_twin_f32(float *state, size_t width, size_t d, const float *grad, int threads);
+int refsgd_dense_twin_f32(float *state, size_t width, size_t d, const float *grad, int threads);
 
-int refsgd_vsgd_check_f64(const double *grad, size_t d, double unit, double *sums, int threads);
-int refsgd_vsgd_probe_f64(double *state, size_t width, size_t begin, size_t d, double length, double *point,
+int refsgd_dense_check_f64(const double *grad, size_t d, double unit, double *sums, int threads);
+int refsgd_dense_probe_f64(double *state, size_t width, size_t begin, size_t d, double length, double *point,
                           int threads);
-int refsgd_vsgd_land_f64(double *state, size_t width, size_t begin, size_t d, const double *grad, double unit,
+int refsgd_dense_land_f64(double *state, size_t width, size_t begin, size_t d, const double *grad, double unit,
                          double length, double *point, int threads);
-int refsgd_vsgd_secant_f64(double *state, size_t width, size_t begin, size_t d, double *point,
+int refsgd_dense_secant_f64(double *state, size_t width, size_t begin, size_t d, double *point,
                            const double *grad, const double *point_grad, double unit, double *sums,
                            int threads);
-int refsgd_vsgd_step_f64(double *state, size_t width, int has_average, size_t begin, size_t d,
+int refsgd_dense_step_f64(double *state, size_t width, int has_average, size_t begin, size_t d,
                          const double *grad, double factor, double length, double weight, double *sums,
                          int threads);
 /* check, guard and step of the whole state; REFSGD_UNFIT, and nothing changed, where grad is not finite */
-int refsgd_vsgd_advance_f64(double *state, size_t width, int has_average, size_t d, const double *grad,
+int refsgd_dense_advance_f64(double *state, size_t width, int has_average, size_t d, const double *grad,
                             double unit, double g2_sum, double length, double weight, double *energy,
                             double *sums, int threads);
 /* the roof: in place, as many streams as a step (1 read, 4 updates), trivial arithmetic */
-int refsgd_vsgd_twin_f64(double *state, size_t width, size_t d, const double *grad, int threads);
+int refsgd_dense_twin_f64(double *state, size_t width, size_t d, const double *grad, int threads);
 
 /* mean and mean square, unless that is NULL, of each column of rows (n, d); REFSGD_UNFIT where one of them, or
  * the square of a mean, is not finite */

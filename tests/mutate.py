@@ -30,16 +30,16 @@ class Bug(NamedTuple):
     backend: str = "numpy"
 
 
-NUMPY, NUMBA, C = "refsgd/kernels/vsgd_numpy.py", "refsgd/kernels/vsgd_numba.py", "csrc/vsgd.inc"
+NUMPY, NUMBA, C = "refsgd/kernels/dense_numpy.py", "refsgd/kernels/dense_numba.py", "csrc/dense.inc"
 LENGTH, RUN, SPARSE = "refsgd/sgd/length.py", "refsgd/sgd/run.py", "refsgd/sgd/sparse.py"
-PUBLISHED, PUBLISHED_RUN = "refsgd/kernels/reference.py", "refsgd/sgd/published_run.py"
-LINEAR = "refsgd/kernels/reference_linear.py"
+PUBLISHED, PUBLISHED_RUN = "refsgd/kernels/published_numpy.py", "refsgd/sgd/published_run.py"
+LINEAR = "refsgd/kernels/linear_numpy.py"
 STATS, ESTIMATORS, EM = (f"refsgd/directional/{name}.py" for name in ("stats", "estimators", "em"))
 
-STEP = "test_vsgd_kernels.py::test_step_is_what_the_equations_say"
-PROBE = "test_vsgd_kernels.py::test_probe_and_land_are_what_the_equations_say"
-SECANT = "test_vsgd_kernels.py::test_secant_sums_are_what_the_equations_say"
-BITS = "test_vsgd_kernels.py::test_kernels_have_the_bits_of_the_oracle"
+STEP = "test_dense_kernels.py::test_step_is_what_the_equations_say"
+PROBE = "test_dense_kernels.py::test_probe_and_land_are_what_the_equations_say"
+SECANT = "test_dense_kernels.py::test_secant_sums_are_what_the_equations_say"
+BITS = "test_dense_kernels.py::test_kernels_have_the_bits_of_the_oracle"
 DENSE_LOOPS = "test_vsgd.py::test_dense_run_is_what_plain_loops_give"
 ANY_LOOPS = "test_vsgd.py::test_any_gradients_give_what_plain_loops_give"
 GROUP_LOOPS = "test_vsgd.py::test_groups_that_begin_late_are_what_plain_loops_give"
@@ -64,13 +64,13 @@ BUGS = [
         NUMPY,
         "return np.where(np.isfinite(there), there, x), gain",
         "return there, gain",
-        "test_vsgd_kernels.py::test_step_that_would_overflow_is_not_taken",
+        "test_dense_kernels.py::test_step_that_would_overflow_is_not_taken",
     ),
     Bug(
         NUMPY,
         "energy > GUARD**2 * g2_sum > 0",
         "energy > GUARD * g2_sum > 0",
-        "test_vsgd_kernels.py::test_advance_is_check_guard_and_step",
+        "test_dense_kernels.py::test_advance_is_check_guard_and_step",
     ),
     Bug(NUMPY, "shortest = WIDEN * np", "shortest = np", PROBE),
     Bug(NUMPY, "add_up([d * d * D, d * change,", "add_up([d * d, d * change,", SECANT),

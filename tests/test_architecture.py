@@ -42,11 +42,11 @@ LAZY = {"refsgd.directional._compiled", "scipy.optimize"}
 ALLOWED = {
     "dask": {"refsgd.adapters.dask"},
     "matplotlib": {"refsgd.plotting"},
-    "numba": {"refsgd._numba", "refsgd.kernels.jitted", "refsgd.sgd.compiled"},
+    "numba": {"refsgd._numba", "refsgd.kernels.numba_kernels", "refsgd.sgd.compiled"},
     "joblib": {"refsgd.adapters.linear_base"},
     "sklearn": {f"refsgd.adapters.{name}" for name in ("classifier", "linear_base", "mixture", "regressor")},
     "torch": {"refsgd.adapters.torch", "refsgd.adapters.torch_models"},
-    "refsgd._kernels": {"refsgd.kernels.native"},
+    "refsgd._kernels": {"refsgd.kernels.c"},
 }
 
 
@@ -120,8 +120,8 @@ def test_module_keeps_the_import_rule(module: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("refsgd.kernels.reference", "from .. import _validation"),
-        ("refsgd.kernels.reference", "from ..sgd.moments import Moments"),
+        ("refsgd.kernels.published_numpy", "from .. import _validation"),
+        ("refsgd.kernels.published_numpy", "from ..sgd.moments import Moments"),
         ("refsgd.sgd.vsgd", "from ..directional import vmf"),
         ("refsgd.directional.stats", "from ..sgd import moments"),
         ("refsgd.models.mlp", "from .. import kernels"),
@@ -132,11 +132,11 @@ def test_module_keeps_the_import_rule(module: str) -> None:
         ("refsgd.linear.model", "from ..commands import fit"),
         ("refsgd.linear.losses", "from ..sgd import moments"),
         ("refsgd.kernels.linear_numpy", "from ..linear.model import LinearModel"),
-        ("refsgd.kernels.reference", "from .._config import backend_name"),
+        ("refsgd.kernels.published_numpy", "from .._config import backend_name"),
         ("refsgd.sgd.minimize", "import numba as nb"),
         ("refsgd.kernels.linear_numba", "import numba"),
         ("refsgd.sgd.minimize", "from importlib import import_module\nimport_module('numba')"),
-        ("refsgd.kernels.jitted", "from .._kernels import lib"),
+        ("refsgd.kernels.numba_kernels", "from .._kernels import lib"),
         ("refsgd.adapters.torch", "from sklearn.base import BaseEstimator"),
         ("refsgd.experiments.quadratic", "import matplotlib.pyplot as plt"),
     ],
@@ -148,7 +148,7 @@ def test_violation_is_found(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("refsgd.kernels.native", "from .. import _kernels\nfrom .._errors import BackendError"),
+        ("refsgd.kernels.c", "from .. import _kernels\nfrom .._errors import BackendError"),
         ("refsgd.sgd.vsgd", "from .. import kernels\nfrom ..models import Logistic"),
         ("refsgd.sgd.compiled", "import numba"),
         ("refsgd.adapters.classifier", "from sklearn.base import BaseEstimator\nfrom ..sgd import vsgd"),

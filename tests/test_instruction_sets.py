@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from cffi import FFI
 from numpy.typing import NDArray
+from test_dense_kernels import LENGTH, UNIT, WEIGHT, assert_all_same, draw, room, trace
+from test_dense_kernels import expected as expected_trace
 from test_kernels import Problem, assert_same_bits, expected, random_rows
-from test_vsgd_kernels import LENGTH, UNIT, WEIGHT, assert_all_same, draw, room, trace
-from test_vsgd_kernels import expected as expected_trace
 
-from refsgd.kernels import reference, vsgd_numpy
+from refsgd.kernels import dense_numpy, samples_numpy
 from refsgd.kernels.contract import BLOCK, LANES
 
 pytestmark = pytest.mark.process
@@ -67,24 +67,24 @@ class Library:
         self.call("published_step_fd", state.dtype, state, state.shape[1], grad.size, grad, squares, *rest)
 
     def check(self, grad: NDArray[Any], unit: float, sums: NDArray[Any]) -> None:
-        self.call("vsgd_check", grad.dtype, grad, grad.size, unit, sums)
+        self.call("dense_check", grad.dtype, grad, grad.size, unit, sums)
 
     def probe(self, state: NDArray[Any], begin: int, length: float, point: NDArray[Any]) -> None:
-        self.call("vsgd_probe", state.dtype, state, state.shape[1], begin, point.size, length, point)
+        self.call("dense_probe", state.dtype, state, state.shape[1], begin, point.size, length, point)
 
     def land(self, state: NDArray[Any], begin: int, grad: NDArray[Any], *rest: Any) -> None:
-        self.call("vsgd_land", state.dtype, state, state.shape[1], begin, grad.size, grad, *rest)
+        self.call("dense_land", state.dtype, state, state.shape[1], begin, grad.size, grad, *rest)
 
     def secant(self, state: NDArray[Any], begin: int, point: NDArray[Any], *rest: Any) -> None:
-        self.call("vsgd_secant", state.dtype, state, state.shape[1], begin, point.size, point, *rest)
+        self.call("dense_secant", state.dtype, state, state.shape[1], begin, point.size, point, *rest)
 
     def step(self, state: NDArray[Any], begin: int, grad: NDArray[Any], *rest: Any) -> None:
         n_rows, width = state.shape
-        self.call("vsgd_step", state.dtype, state, width, n_rows > 4, begin, grad.size, grad, *rest)
+        self.call("dense_step", state.dtype, state, width, n_rows > 4, begin, grad.size, grad, *rest)
 
     def advance(self, state: NDArray[Any], grad: NDArray[Any], *rest: Any) -> None:
         n_rows, width = state.shape
-        self.call("vsgd_advance", state.dtype, state, width, n_rows > 4, grad.size, grad, *rest)
+        self.call("dense_advance", state.dtype, state, width, n_rows > 4, grad.size, grad, *rest)
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +105,7 @@ def build(build_script: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
         pytest.skip(f"needs a C compiler, {compiler[0]} is not there")
     folder = tmp_path_factory.mktemp("instruction_sets")
     flags = [flag for flag in build_script.FLAGS if flag != "-fvisibility=hidden"]  # loaded by name
-    sources = [ROOT / "csrc" / name for name in ("published.c", "vsgd.c", "moments.c", "parallel.c")]
+    sources = [ROOT / "csrc" / name for name in ("published.c", "dense.c", "moments.c", "parallel.c")]
     ffi = FFI()
     ffi.cdef(build_script.interface())
 
@@ -147,7 +147,7 @@ def test_hundred_published_steps_have_the_bits_of_the_reference(
 def test_moments_have_the_bits_of_the_reference(library: Library, dtype: str, n: int) -> None:
     rows, _ = random_rows(n, BLOCK + LANES + 3, dtype)
     want, got = np.zeros((2, 2, rows.shape[1]), dtype)
-    reference.moments(rows, *want)
+    samples_numpy.moments(rows, *want)
     library.moments(rows, *got)
     assert_same_bits(got, want, "moments")
 
@@ -166,6 +166,6 @@ def test_the_default_rule_has_the_bits_of_the_oracle(
     (want, [grad, *_]), (got, _) = draw(dtype, d, 0, n_rows), draw(dtype, d, 0, n_rows)
     sums, want_sums = (room(d, 1), room(d, 2)), (room(d, 1), room(d, 2))
     told = grad, UNIT, 1.0, LENGTH, WEIGHT
-    vsgd_numpy.bind_advance(vsgd_numpy.check, vsgd_numpy.step)(want, *want_sums)(*told)
+    dense_numpy.bind_advance(dense_numpy.check, dense_numpy.step)(want, *want_sums)(*told)
     library.advance(got, *told, *sums)
     assert_all_same([got, *sums], [want, *want_sums])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import refsgd
 from refsgd import kernels
-from refsgd.kernels import reference
+from refsgd.kernels import published_numpy
 from refsgd.kernels.contract import (
     BBPROP,
     BLOCK,
@@ -140,7 +140,7 @@ class Problem(NamedTuple):
 @functools.cache
 def expected(case: Problem) -> Array:
     """What the oracle gives."""
-    state = case.run(reference.published_step_fd)
+    state = case.run(published_numpy.published_step_fd)
     assert np.isfinite(state[:, : case.d]).all()
     return state
 
@@ -272,7 +272,7 @@ def test_fused_step_is_probe_secant_and_step(
         state: Array, grad: Array, grad_sq: Array | None, probe_grad: Array, n: int, limit: float
     ) -> None:
         one.published_probe(state, point)
-        curv = np.abs(reference.secant(grad - probe_grad, state[X, :d] - point))
+        curv = np.abs(published_numpy.secant(grad - probe_grad, state[X, :d] - point))
         grad_sq = grad * grad if grad_sq is None else grad_sq
         one.published_step(state, grad, grad_sq, curv, curv * curv, grad, n, limit, FD)
 
@@ -361,7 +361,7 @@ def test_moments_tell_what_is_not_finite(backend: str, dtype: str, at: int) -> N
 def test_probe_has_the_bits_of_the_reference(backend: str, dtype: str, d: int) -> None:
     state, _ = problem(dtype, d, online=True).draw()
     want, got = np.full((2, d), SUM_SENTINEL, dtype)
-    reference.published_probe(state, want)
+    published_numpy.published_probe(state, want)
     kernels.load(backend).published_probe(state, got)
     assert_same_bits(got, want, "point")
 
@@ -425,11 +425,11 @@ def test_what_is_not_finite_has_the_bits_of_the_reference(backend: str, dtype: s
     want, got, want_bbprop, got_bbprop = (state.copy() for _ in range(4))
     n, squares = (1, None) if online else (7, np.abs(grad_sq))
     one = kernels.load(backend)
-    reference.published_step_fd(want, grad, squares, probe_grad, n, 4.0)
+    published_numpy.published_step_fd(want, grad, squares, probe_grad, n, 4.0)
     one.published_step_fd(got, grad, squares, probe_grad, n, 4.0)
     assert_same_bits(got, want, "state")
     told = grad, np.abs(grad_sq), np.abs(probe_grad), probe_grad * probe_grad, grad, n, 4.0, BBPROP
-    reference.published_step(want_bbprop, *told)
+    published_numpy.published_step(want_bbprop, *told)
     one.published_step(got_bbprop, *told)
     assert_same_bits(got_bbprop, want_bbprop, "state with a curvature that was told")
 
@@ -590,7 +590,7 @@ def test_curvature_of_one_sample_is_its_absolute_secant(backend: str, dtype: str
     point = x + np.array(0.25, dtype)
     mean, mean_sq = np.empty((2, 50), dtype)
     kernels.load(backend).curvature(rows, probe_rows, x, point, mean, mean_sq)
-    assert_same_bits(mean, np.abs(reference.secant(rows[0] - probe_rows[0], x - point)), "mean")
+    assert_same_bits(mean, np.abs(published_numpy.secant(rows[0] - probe_rows[0], x - point)), "mean")
 
 
 # Threads
@@ -720,7 +720,7 @@ def test_step_of_finite_numbers_is_finite_and_keeps_its_bounds(backend: str, ste
     # rho within [0, 1]: an outlier adds 1 to tau, and forgetting nothing another 1
     most = (before[TAU] + 2) * (1 + 2 * np.finfo(after.dtype).eps)  # two additions
     assert (after[TAU] >= 1).all() and (after[TAU] <= most).all()
-    rho = reference.signal_share(after[G], after[G2], n)
+    rho = published_numpy.signal_share(after[G], after[G2], n)
     assert (rho >= 0).all() and (rho <= 1).all()
     assert (after[[G2, H2]] >= 0).all()
 

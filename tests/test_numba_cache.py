@@ -16,13 +16,13 @@ import refsgd
 PROBE = """
 import json
 import numpy as np
-from refsgd.kernels import jitted, reference
+from refsgd.kernels import published_numba, published_numpy
 
 state, points = np.zeros((6, 1)), np.zeros((2, 1))
 state[0] = 1.0
-jitted.published_probe(state, points[0])
-reference.published_probe(state, points[1])
-hits = sum(jitted.published_probe.stats.cache_hits.values())
+published_numba.published_probe(state, points[0])
+published_numpy.published_probe(state, points[1])
+hits = sum(published_numba.published_probe.stats.cache_hits.values())
 print(json.dumps([hits, *points.ravel().tolist()]))
 """
 

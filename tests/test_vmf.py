@@ -206,7 +206,7 @@ def test_compiled_functions_take_over_from_a_size_on(monkeypatch):
 
 def test_without_numba_numpy_does_it(monkeypatch):
     monkeypatch.setattr(kernels, "_loaded", {})
-    monkeypatch.setitem(sys.modules, "refsgd.kernels.jitted", None)
+    monkeypatch.setitem(sys.modules, "refsgd.kernels.numba_kernels", None)
     monkeypatch.setattr(_config, "_backend", "auto")
     r = np.linspace(0.0, 1.0, solver.COMPILED_FROM)
     got = vmf.concentration(r, 10)

@@ -90,7 +90,7 @@ class Problem:
 
     def twin(self) -> None:
         """The memory roof of `step`: the same streams, trivial arithmetic. On a copy, as its values grow."""
-        from refsgd.kernels import native
+        from refsgd.kernels import c as native
 
         native.twin(self.roof, self.grad)
 

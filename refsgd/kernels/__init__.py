@@ -11,7 +11,7 @@ from .._errors import BackendError
 from .contract import Kernels
 
 #: name -> module that defines KERNELS; "auto" tries them in this order
-_MODULES = {"c": "native", "numba": "jitted", "numpy": "reference"}
+_MODULES = {"c": "c", "numba": "numba_kernels", "numpy": "numpy_kernels"}
 _REMEDIES = {
     "c": 'reinstall with a C compiler or use backend="numba"',
     "numba": 'pip install numba or use backend="numpy"',
@@ -56,14 +56,14 @@ def unavailable(name: str) -> str | None:
 def set_num_threads(n: int) -> None:
     """Limit the threads of C, which alone has any."""
     if unavailable("c") is None:
-        from . import native
+        from . import c
 
-        native.set_num_threads(n)
+        c.set_num_threads(n)
 
 
 def get_num_threads() -> int:
     if unavailable("c") is not None:
         return 1
-    from . import native
+    from . import c
 
-    return native.get_num_threads()
+    return c.get_num_threads()

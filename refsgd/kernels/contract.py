@@ -5,7 +5,7 @@ nothing is checked. ``state`` has shape (rows, width), of which the first d colu
 g2_avg, tau, of the default rule, whose kernels begin at a column of their own, and after them the average of
 x, if one is kept; rows x, g_avg, g2_avg, h_avg, h2_avg, tau, of the published rules.
 
-Everything but ``sums`` is element-wise and must equal the oracles `vsgd_numpy` and `reference` to the last
+Everything but ``sums`` is element-wise and must equal the oracles of NumPy to the last
 bit. ``sums`` too is defined to the bit: see `Check`. So no result depends on vector width or number of
 threads.
 """

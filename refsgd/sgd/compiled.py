@@ -2,8 +2,8 @@
 
 ``grad(x, *sample, out)`` writes the gradient (d,) at ``x`` of one sample, one entry or row of each array, to
 ``out``. The loop is that of `refsgd.Run.tell` after the start, with the functions of `refsgd.sgd.length` and
-`refsgd.kernels.vsgd_numba`, whose bits are those of every backend. It is compiled once for each kind of data;
-a new gradient only compiles itself.
+`refsgd.kernels.dense_numba`, whose bits are those of every backend. It is compiled once per kind of data; a
+new gradient only compiles itself.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from .._errors import message
 from .._memory import aligned_zeros
 from .._numba import jit
-from ..kernels import jitted, vsgd_numba
+from ..kernels import dense_numba, samples_numba
 from ..kernels.contract import BLOCK, LANES, WIDEN
-from ..kernels.vsgd_numpy import guarded
+from ..kernels.dense_numpy import guarded
 from . import length
 from .run import Run
 from .sampler import Minibatches
@@ -210,7 +210,7 @@ def copy_rows(source: Array, target: Array, n_rows: int, d: int) -> None:
             target[row, i] = source[row, i]
 
 
-@vsgd_numba.inline
+@dense_numba.inline
 def block_sum(values: Array, lanes: Array) -> float:
     """The sum of at most a block, in the order that the contract lays down.
 
@@ -218,7 +218,7 @@ def block_sum(values: Array, lanes: Array) -> float:
     """
     total = 0.0
     if values.size > LANES:
-        total += vsgd_numba.lanes_sum(values, lanes)
+        total += dense_numba.lanes_sum(values, lanes)
     else:
         for i in range(values.size):
             total += values[i]
@@ -293,10 +293,10 @@ def evaluate(grad, x, arrays, batch, samples, mean):  # type: ignore[no-untyped-
         grad(x, *row_of(arrays, batch[0]), mean)
     else:
         fill(grad, x, arrays, batch, samples)
-        jitted.moments(samples[: batch.size], mean, None)
+        samples_numba.moments(samples[: batch.size], mean, None)
 
 
-@vsgd_numba.inline
+@dense_numba.inline
 def energy_of(work, row, d, unit):  # type: ignore[no-untyped-def]
     """`Check` of the contract, of one row of the work."""
     work, factor = strided_view(work), work.dtype.type(unit)
@@ -306,30 +306,30 @@ def energy_of(work, row, d, unit):  # type: ignore[no-untyped-def]
     return block_sum(work[8, :d], work[12, :LANES])
 
 
-@vsgd_numba.inline
+@dense_numba.inline
 def probe(work, d, size):  # type: ignore[no-untyped-def]
     real, work = work.dtype.type, strided_view(work)
     reach, eps, one = real(size), real(WIDEN * np.finfo(work.dtype).eps), real(1)
     for i in range(d):
-        work[5, i] = vsgd_numba.probe_point(work[0, i], work[1, i], work[2, i], reach, eps, one)
+        work[5, i] = dense_numba.probe_point(work[0, i], work[1, i], work[2, i], reach, eps, one)
 
 
-@vsgd_numba.inline
+@dense_numba.inline
 def land(work, d, unit, size):  # type: ignore[no-untyped-def]
     real, work = work.dtype.type, strided_view(work)
-    factor, reach, most, zero, one = real(unit), real(size), real(vsgd_numba.LIMIT), real(0), real(1)
+    factor, reach, most, zero, one = real(unit), real(size), real(dense_numba.LIMIT), real(0), real(1)
     for i in range(d):
         g = factor * work[6, i]
-        work[5, i], _ = vsgd_numba.moved(work[0, i], work[1, i], work[2, i], g, reach, most, zero, one)
+        work[5, i], _ = dense_numba.moved(work[0, i], work[1, i], work[2, i], g, reach, most, zero, one)
 
 
-@vsgd_numba.inline
+@dense_numba.inline
 def secant(work, d, unit):  # type: ignore[no-untyped-def]
     real, work = work.dtype.type, strided_view(work)
     factor, zero, one, lanes = real(unit), real(0), real(1), work[12, :LANES]
     for i in range(d):
         g, other = factor * work[6, i], factor * work[7, i]
-        work[8, i], work[9, i], work[10, i], work[11, i] = vsgd_numba.secant_terms(
+        work[8, i], work[9, i], work[10, i], work[11, i] = dense_numba.secant_terms(
             work[0, i], work[2, i], work[5, i], g, other, zero, one
         )
     a, b = block_sum(work[8, :d], lanes), block_sum(work[9, :d], lanes)
@@ -349,12 +349,12 @@ def after_second(s, sums, is_probe, memory, n_steps, limit):  # type: ignore[no-
     return landed(s, descent, along, share)
 
 
-@vsgd_numba.inline
+@dense_numba.inline
 def step(work, d, factor, size, share, has_average):  # type: ignore[no-untyped-def]
     """`Step` of the contract, on the rows of the work."""
     real, work, whole = work.dtype.type, strided_view(work), padded_size(d)
     x, m, v, tau, mean = work[0, :whole], work[1, :whole], work[2, :whole], work[3, :whole], work[6, :whole]
-    vsgd_numba.update(x, m, v, tau, mean, real(factor), real(size))
+    dense_numba.update(x, m, v, tau, mean, real(factor), real(size))
     if has_average:
         keep = real(share)
         for i in range(whole):

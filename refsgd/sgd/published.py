@@ -50,7 +50,7 @@ class PublishedVSGD(ScipyMethod, PublishedRule):
 
     Notes
     -----
-    Where each equation is computed, ``kernels`` being `refsgd.kernels.reference`:
+    Where each equation is computed, ``kernels`` being `refsgd.kernels.published_numpy`:
 
     ==================  ======================  ===================================
     what                published in            line

@@ -14,7 +14,7 @@ from .. import _checkpoint, kernels
 from .._config import backend_name
 from .._errors import message
 from .._validation import float_array
-from ..kernels import reference
+from ..kernels import published_numpy
 from . import orthogonal, shared
 from .averages import N_START, end_start, start_average, start_average_curvature, zeros
 from .moments import Moments, checked_moments, checked_rows, finite_squares, sample_rows, squares
@@ -234,7 +234,7 @@ class PublishedRun:
             curv, curv_sq = np.empty((2, self.x.size), self.x.dtype)
             self.kernels.curvature(here.rows, probe.rows, self.x, point, curv, curv_sq)
             return curv, curv_sq
-        curv = np.abs(reference.secant(here.moments.mean - probe.moments.mean, self.x - point))
+        curv = np.abs(published_numpy.secant(here.moments.mean - probe.moments.mean, self.x - point))
         return curv, curv * curv
 
     def _learn(self, here: Any, probe: Any) -> int:

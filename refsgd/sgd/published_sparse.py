@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import message
-from ..kernels import reference
+from ..kernels import published_numpy
 from .averages import N_START, overestimated
 from .csr import Entries, absolute_differences, checked_csr
 from .moments import finite_squares, sample_rows
@@ -123,8 +123,8 @@ class PublishedSparseRun(PublishedRun):
             return zero, zero
         each = absolute_differences(here.entries, probe)
         reach = np.abs(self.x[touched.columns] - self._point[touched.columns])
-        curv = reference.secant(self._mean_of(here.entries, each, touched), reach)
-        largest = reference.max_curv(curv.dtype)
+        curv = published_numpy.secant(self._mean_of(here.entries, each, touched), reach)
+        largest = published_numpy.max_curv(curv.dtype)
         squares = self._mean_of(here.entries, each * each, touched)
         safe = np.where(reach > 0, reach, 1)
         return curv, np.where(reach > 0, np.minimum(squares / safe / safe, largest * largest), 0)
@@ -136,7 +136,7 @@ class PublishedSparseRun(PublishedRun):
         told = columns[at], count[at], grad[at], grad_sq[at], curv[at], curv_sq[at]
         self.kernels.published_step_at(self._buffer, *told, self.rule.limit, self.rule.variant)
         if self.rule.curvature == "fd":
-            self._point[columns] = reference.probe_point(self.x[columns], self.state.g_avg[columns])
+            self._point[columns] = published_numpy.probe_point(self.x[columns], self.state.g_avg[columns])
 
     def _start_at(self, touched: Touched, curv: Array, curv_sq: Array, before: Array) -> Array:
         """Plain means over the first touches, of which there were ``before``. True where these are over."""

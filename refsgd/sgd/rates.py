@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import reference
+from ..kernels import published_numpy
 from ..kernels.contract import FD
 from . import shared
 from .averages import PublishedState
@@ -26,9 +26,9 @@ def rates(
     """
     if blocks is not None:
         return shared.rates(state, n_samples, blocks)
-    rho = reference.signal_share(state.g_avg, state.g2_avg, n_samples)
+    rho = published_numpy.signal_share(state.g_avg, state.g2_avg, n_samples)
     if variant == FD:
-        rate = reference.fd_rates(state.h_avg, state.h2_avg, rho)
+        rate = published_numpy.fd_rates(state.h_avg, state.h2_avg, rho)
     else:
-        rate = reference.bbprop_rates(state.h_avg, rho)
+        rate = published_numpy.bbprop_rates(state.h_avg, rho)
     return np.where(state.tau > 0, rate, 0)

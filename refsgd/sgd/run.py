@@ -17,7 +17,7 @@ from .._config import backend_name
 from .._errors import message
 from .._validation import integer
 from ..kernels.contract import GUARD, LIMIT, N_START, OVERESTIMATE, n_blocks
-from ..kernels.vsgd_numpy import guarded
+from ..kernels.dense_numpy import guarded
 from . import length, orthogonal
 from .length import StepLength
 from .moments import has_samples, mean_gradient, not_finite, sample_gradients

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .._errors import message
 from .._validation import integer
-from ..kernels import reference
+from ..kernels import published_numpy
 from .averages import PublishedState
 
 Array = NDArray[Any]
@@ -52,8 +52,8 @@ class Blocks(NamedTuple):
 def rates(state: PublishedState, n: float, blocks: Blocks) -> Array:
     """The rate (d,) of each parameter's block; for vSGD-g ``sum(g_avg**2) / (max(h_avg) sum(g2_avg))``."""
     norm, norm2 = np.sqrt(blocks.sum(state.g_avg**2)), blocks.sum(state.g2_avg)
-    rho = reference.signal_share(norm, norm2, n)
-    return reference.bbprop_rates(blocks.largest(state.h_avg), rho)
+    rho = published_numpy.signal_share(norm, norm2, n)
+    return published_numpy.bbprop_rates(blocks.largest(state.h_avg), rho)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -70,8 +70,8 @@ def step(
 ) -> None:
     """`refsgd.kernels.contract.PublishedStep` with one memory and one rate a block."""
     x, g_avg, g2_avg, h_avg, h2_avg, tau = state
-    far_grad = blocks.sum((grad - g_avg) ** 2) > limit * blocks.sum(reference.variance(g2_avg, g_avg))
-    far_curv = blocks.sum((curv - h_avg) ** 2) > limit * blocks.sum(reference.variance(h2_avg, h_avg))
+    far_grad = blocks.sum((grad - g_avg) ** 2) > limit * blocks.sum(published_numpy.variance(g2_avg, g_avg))
+    far_curv = blocks.sum((curv - h_avg) ** 2) > limit * blocks.sum(published_numpy.variance(h2_avg, h_avg))
     tau += far_grad | far_curv
 
     tau_inv = 1 / tau
@@ -82,6 +82,6 @@ def step(
 
     moved = x - rates(state, n, blocks) * move
     norm, norm2 = np.sqrt(blocks.sum(g_avg**2)), blocks.sum(g2_avg)
-    forget = reference.signal_share(norm, norm2, 1)  # as if each minibatch were one sample
+    forget = published_numpy.signal_share(norm, norm2, 1)  # as if each minibatch were one sample
     tau[:] = np.maximum((1 - forget) * tau + 1, 1)
     x[:] = np.where(np.isfinite(moved), moved, x)  # a step that would overflow is not taken

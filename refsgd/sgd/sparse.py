@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .._errors import message
 from ..kernels.contract import N_START, OVERESTIMATE, WIDEN, n_blocks
-from ..kernels.vsgd_numpy import guarded
+from ..kernels.dense_numpy import guarded
 from . import length
 from .csr import checked_csr
 from .length import StepLength

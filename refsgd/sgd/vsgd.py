@@ -43,7 +43,7 @@ class VSGD(ScipyMethod, Rule):
 
     Notes
     -----
-    One step is `refsgd.kernels.vsgd_numpy.step`, an equation a line; its length is set by
+    One step is `refsgd.kernels.dense_numpy.step`, an equation a line; its length is set by
     `refsgd.sgd.length`. docs/departures.md compares it with the published rule.
 
     References

@@ -15,7 +15,7 @@ from test_kernels import assert_same_bits
 
 import refsgd
 from refsgd import kernels
-from refsgd.kernels import vsgd_numpy
+from refsgd.kernels import dense_numpy
 from refsgd.kernels.contract import BLOCK, GUARD, LANES, Kernels, n_blocks
 
 Array = NDArray[Any]
@@ -172,7 +172,7 @@ def test_sums_of_finite_numbers_that_overflow_have_the_bits_of_the_oracle(backen
     d = BLOCK + LANES + 1
     grad = np.full(d, math.sqrt(float(np.finfo(dtype).max)) / 8, dtype)
     want, got = room(d, 1), room(d, 1)
-    vsgd_numpy.check(grad, 1.0, want)
+    dense_numpy.check(grad, 1.0, want)
     kernels.load(backend).check(grad, 1.0, got)
     assert np.isinf(want[[0, 2], 0]).all() and np.isfinite(want[1, 0])
     assert_same_bits(got, want, "sums")
@@ -192,12 +192,12 @@ def test_advance_is_check_guard_and_step(
     got, energy, want_energy, sums, want_sums = want.copy(), room(d, 1), room(d, 1), room(d, 2), room(d, 2)
     advance = kernels.load(backend).bind_advance(got, energy, sums)
     for grad in gradients:
-        vsgd_numpy.check(grad, UNIT, want_energy)
+        dense_numpy.check(grad, UNIT, want_energy)
         g2_sum = g2_share * float(want_energy[-1, 0])
-        factor = vsgd_numpy.guarded(UNIT, float(want_energy[-1, 0]), g2_sum)
+        factor = dense_numpy.guarded(UNIT, float(want_energy[-1, 0]), g2_sum)
         assert (factor < UNIT) == (0 < g2_share < 1 / GUARD**2)
         assert factor <= UNIT
-        vsgd_numpy.step(want, 0, grad, factor, LENGTH, WEIGHT, want_sums)
+        dense_numpy.step(want, 0, grad, factor, LENGTH, WEIGHT, want_sums)
         assert advance(grad, UNIT, g2_sum, LENGTH, WEIGHT) is True
         assert_all_same([energy, sums, got], [want_energy, want_sums, want])
 
@@ -241,7 +241,7 @@ def test_bound_step_sees_what_is_written_to_the_same_gradient_and_a_new_one(back
     for number, grad in enumerate(gradients):
         shared[:] = grad
         assert advance(shared if number % 3 else grad, 1.0, 0.0, LENGTH, WEIGHT)
-        vsgd_numpy.step(want, 0, grad, 1.0, LENGTH, WEIGHT, room(d, 2))
+        dense_numpy.step(want, 0, grad, 1.0, LENGTH, WEIGHT, room(d, 2))
         assert_same_bits(got, want, f"state after step {number}")
 
 
@@ -269,7 +269,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(
         assert_all_same(trace(kernels.load(backend), data, d, begin), want)
         got, gradients = draw(dtype, d, 0, n_rows)
         state, energy, sums = got.copy(), room(d, 1), room(d, 2)
-        vsgd_numpy.bind_advance(vsgd_numpy.check, vsgd_numpy.step)(state, energy, sums)(
+        dense_numpy.bind_advance(dense_numpy.check, dense_numpy.step)(state, energy, sums)(
             gradients[0], UNIT, 1.0, LENGTH, WEIGHT
         )
         outputs = room(d, 1), room(d, 2)

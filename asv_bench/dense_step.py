@@ -1,8 +1,8 @@
 """The C step of the default rule, check included, over torch's fused Adam and over its own memory roof.
 
-    python asv_bench/vsgd_step.py                                        the widest instructions there are
-    python asv_bench/vsgd_step.py --march x86-64-v3                      AVX2: compiled for this run alone
-    ATEN_CPU_CAPABILITY=avx2 python asv_bench/vsgd_step.py --march ...   and PyTorch's likewise
+    python asv_bench/dense_step.py                                        the widest instructions there are
+    python asv_bench/dense_step.py --march x86-64-v3                      AVX2: compiled for this run alone
+    ATEN_CPU_CAPABILITY=avx2 python asv_bench/dense_step.py --march ...   and PyTorch's likewise
 
 float32, one thread, without the average of x. In every round all functions take turns; ratios are medians of
 rounds. The twin is the roof: 1 read and 4 updates in place, trivial arithmetic; the check reads the gradient
@@ -55,13 +55,13 @@ def compiled(march: str, folder: Path) -> Functions:
     path = folder / "kernels.so"
     flags = [flag for flag in build_cffi.FLAGS if flag != "-fvisibility=hidden"]
     target = [f"-march={march}", "-DREFSGD_NO_CLONES", "-shared", "-fPIC"]
-    sources = [ROOT / "csrc" / name for name in ("vsgd.c", "parallel.c")]
+    sources = [ROOT / "csrc" / name for name in ("dense.c", "parallel.c")]
     command = [*build_cffi.c_compiler(), *flags, *target, *sources, "-lm", "-o", path]
     subprocess.run(list(map(str, command)), check=True)
     ffi = FFI()
     ffi.cdef(build_cffi.interface())
     lib = ffi.dlopen(str(path))
-    advance, twin = lib.refsgd_vsgd_advance_f32, lib.refsgd_vsgd_twin_f32
+    advance, twin = lib.refsgd_dense_advance_f32, lib.refsgd_dense_twin_f32
 
     def functions(problem: Problem) -> tuple[Callable[[], object], Callable[[], object]]:
         state, roof = (ffi.from_buffer("float[]", rows) for rows in (problem.buffer, problem.roof))

@@ -1,4 +1,4 @@
-"""The default rule in Numba: the equations of `vsgd_numpy`, a parameter at a time, compiled on first use."""
+"""The default rule in Numba: the equations of `dense_numpy`, a parameter at a time, compiled on first use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .._numba import inline, jit
-from . import vsgd_numpy
+from . import dense_numpy
 from .contract import BLOCK, LANES, LIMIT, WIDEN, Array
 
 
@@ -154,4 +154,4 @@ def step(
     add_blocks(sums)
 
 
-bind_advance = vsgd_numpy.bind_advance(check, step)
+bind_advance = dense_numpy.bind_advance(check, step)

@@ -54,9 +54,9 @@ def _functions(stem: str) -> dict[np.dtype[Any], tuple[Any, Callable[..., int]]]
     }
 
 
-_CHECK, _VSGD_PROBE, _LAND, _SECANT, _STEP, _ADVANCE, _TWIN = map(
+_CHECK, _PROBE, _LAND, _SECANT, _STEP, _ADVANCE, _TWIN = map(
     _functions,
-    ("vsgd_check", "vsgd_probe", "vsgd_land", "vsgd_secant", "vsgd_step", "vsgd_advance", "vsgd_twin"),
+    ("dense_check", "dense_probe", "dense_land", "dense_secant", "dense_step", "dense_advance", "dense_twin"),
 )
 _MOMENTS, _CURVATURE, _COLLECT, _ADD = map(_functions, ("moments", "curvature", "collect", "add"))
 _PUBLISHED_PROBE, _PUBLISHED_STEP, _PUBLISHED_STEP_FD, _PUBLISHED_STEP_AT = map(
@@ -91,7 +91,7 @@ def check(grad: Array, unit: float, sums: Array) -> None:
 
 
 def probe(state: Array, begin: int, length: float, point: Array) -> None:
-    ctype, function = _VSGD_PROBE[state.dtype]
+    ctype, function = _PROBE[state.dtype]
     out = _buffer(ctype, point, True)
     _check(function(_buffer(ctype, state), state.shape[1], begin, point.size, length, out, _threads))
 

@@ -1,4 +1,4 @@
-/* The default rule, parameter by parameter. kernels/vsgd_numpy.py is its oracle, line by line.
+/* The default rule, parameter by parameter. kernels/dense_numpy.py is its oracle, line by line.
  *
  *   outlier   (g - m)^2 > 4 |v - m^2|:   tau += 1
  *   averages  m += (g - m) / tau,   v += (g^2 - v) / tau
@@ -9,5 +9,5 @@
 
 #include "internal.h"
 
-#define TEMPLATE "vsgd.inc"
+#define TEMPLATE "dense.inc"
 #include "real.h"

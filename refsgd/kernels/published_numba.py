@@ -1,44 +1,16 @@
-"""Numba backend: the equations of `reference`, one parameter at a time, compiled on first use."""
+"""The published rules in Numba: the equations of `published_numpy`, one parameter at a time."""
 
 from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
 from .._numba import inline, jit
-from . import vsgd_numba
-from .contract import BLOCK, FD, MAX_CURV_EXPONENT, WIDEN, Array, Kernels
-from .directions_numba import directions, square_rows
-from .linear_numba import linear, row_flaws
+from .contract import BLOCK, FD, MAX_CURV_EXPONENT, WIDEN, Array
 
 MAX_CURV_F32 = 2.0 ** MAX_CURV_EXPONENT["float32"]
 MAX_CURV_F64 = 2.0 ** MAX_CURV_EXPONENT["float64"]
-
-
-@jit
-def moments(rows: Array, mean: Array, mean_sq: Array | None) -> bool:
-    n, d = rows.shape
-    size, zero = mean.dtype.type(n), mean.dtype.type(0)
-    is_finite = True
-    mean[:] = 0
-    if mean_sq is not None:
-        mean_sq[:] = 0
-    for begin in range(0, d, BLOCK):
-        end = min(begin + BLOCK, d)
-        for j in range(n):
-            for i in range(begin, end):
-                mean[i] += rows[j, i]
-                if mean_sq is not None:
-                    mean_sq[i] += rows[j, i] * rows[j, i]
-        for i in range(begin, end):
-            mean[i] /= size
-            is_finite &= mean[i] * mean[i] * zero == zero
-            if mean_sq is not None:
-                mean_sq[i] /= size
-                is_finite &= mean_sq[i] * zero == zero
-    return is_finite
 
 
 @jit
@@ -157,35 +129,6 @@ def published_step_fd(
 
 
 @jit
-def collect(
-    indices: Array, data: Array, slots: Array, columns: Array, count: Array, total: Array, total_sq: Array
-) -> int:
-    k = 0
-    for e in range(data.size):
-        value, column = data[e], indices[e]
-        if value == 0:
-            continue
-        slot = slots[column] - 1
-        if slot < 0 or slot >= k or columns[slot] != column:
-            slot = k
-            columns[k], count[k], total[k], total_sq[k] = column, 0, 0, 0
-            k += 1
-            slots[column] = k
-        count[slot] += 1
-        total[slot] += value
-        total_sq[slot] += value * value
-    return k
-
-
-@jit
-def add(indices: Array, data: Array, slots: Array, columns: Array, total: Array) -> None:
-    for e in range(data.size):
-        slot = slots[indices[e]] - 1
-        if 0 <= slot < columns.size and columns[slot] == indices[e]:
-            total[slot] += data[e]
-
-
-@jit
 def published_step_at(
     state: Array,
     columns: Array,
@@ -205,26 +148,3 @@ def published_step_at(
             state[0, i], state[1, i], state[2, i], state[3, i], state[4, i], state[5, i],
             grad[j], grad_sq[j], curv[j], curv_sq[j], grad[j], n, limit, variant, zero, one,
         )  # fmt: skip
-
-
-KERNELS = Kernels(
-    f"numba {numba.__version__}",
-    vsgd_numba.check,
-    vsgd_numba.probe,
-    vsgd_numba.land,
-    vsgd_numba.secant,
-    vsgd_numba.step,
-    vsgd_numba.bind_advance,
-    moments,
-    collect,
-    add,
-    curvature,
-    published_probe,
-    published_step,
-    published_step_fd,
-    published_step_at,
-    row_flaws,
-    linear,
-    square_rows,
-    directions,
-)

@@ -1,5 +1,4 @@
-"""The oracle of the published rules: plain NumPy, one equation a line. Every other backend is compared with
-this file and, for the default rule, with `vsgd_numpy`.
+"""The oracle of the published rules: plain NumPy, one equation a line. All else is compared with it.
 
 [1] Schaul, Zhang & LeCun, *No more pesky learning rates*, arXiv 1206.1106.
 [2] Schaul & LeCun, *Adaptive learning rates and parallelization for stochastic, sparse, non-smooth
@@ -13,27 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from . import vsgd_numpy
-from .contract import FD, MAX_CURV_EXPONENT, WIDEN, Array, Kernels
-from .directions_numpy import directions, square_rows
-from .linear_numpy import linear, row_flaws
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def moments(rows: Array, mean: Array, mean_sq: Array | None) -> bool:
-    average(rows, mean)
-    is_finite = np.isfinite(mean * mean).all()
-    if mean_sq is not None:
-        average(rows * rows, mean_sq)
-        is_finite &= np.isfinite(mean_sq).all()
-    return bool(is_finite)
-
-
-def average(rows: Array, mean: Array) -> None:
-    mean[:] = 0
-    for row in rows:
-        mean += row
-    mean /= len(rows)
+from .contract import FD, MAX_CURV_EXPONENT, WIDEN, Array
+from .samples_numpy import moments
 
 
 def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Array, mean_sq: Array) -> None:
@@ -140,29 +120,6 @@ def published_step_fd(
     published_step(state, grad, grad_sq, curv, curv * curv, grad, n, limit, FD)
 
 
-def collect(
-    indices: Array, data: Array, slots: Array, columns: Array, count: Array, total: Array, total_sq: Array
-) -> int:
-    indices, data = indices[data != 0], data[data != 0]
-    found, first, place = np.unique(indices, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    k = found.size
-    columns[:k] = found[order]
-    slots[columns[:k]] = np.arange(1, k + 1)
-    count[:k] = np.bincount(place, minlength=k)[order]
-    total[:k] = total_sq[:k] = 0
-    add(indices, data, slots, columns[:k], total[:k])
-    add(indices, data * data, slots, columns[:k], total_sq[:k])
-    return k
-
-
-def add(indices: Array, data: Array, slots: Array, columns: Array, total: Array) -> None:
-    place = slots[indices].astype(np.int64) - 1
-    is_found = (place >= 0) & (place < columns.size)
-    is_found[is_found] = columns[place[is_found]] == indices[is_found]
-    np.add.at(total, place[is_found], data[is_found])
-
-
 def published_step_at(
     state: Array,
     columns: Array,
@@ -178,26 +135,3 @@ def published_step_at(
     n = count.astype(grad.dtype)
     published_step(rows, grad, grad_sq, curv, curv_sq, grad, n, limit, variant)
     state[:, columns] = rows
-
-
-KERNELS = Kernels(
-    f"numpy {np.__version__}",
-    vsgd_numpy.check,
-    vsgd_numpy.probe,
-    vsgd_numpy.land,
-    vsgd_numpy.secant,
-    vsgd_numpy.step,
-    vsgd_numpy.bind_advance(vsgd_numpy.check, vsgd_numpy.step),
-    moments,
-    collect,
-    add,
-    curvature,
-    published_probe,
-    published_step,
-    published_step_fd,
-    published_step_at,
-    row_flaws,
-    linear,
-    square_rows,
-    directions,
-)
