@@ -18,8 +18,8 @@ class VSGD(ScipyMethod, Rule):
 
     It keeps the idea of [1]_: steps follow from the share of signal in the gradient and from curvature by
     finite differences, and memory from the noise. It measures one curvature, along the step, in the metric of
-    the noise, and that only every ``sqrt(tau)`` steps, so that a step asks for 1.07 gradients on average. The
-    algorithms as published are `PublishedVSGD`.
+    the noise, and that only every ``sqrt(tau)`` steps: most steps ask for one gradient. The algorithms as
+    published are `PublishedVSGD`.
 
     Parameters
     ----------
