@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 import refsgd
-from refsgd.sgd.baselines import Adam
+from refsgd.baselines import Adam
 
 Array = NDArray[Any]
 Start = Callable[[Array], Any]

@@ -26,7 +26,7 @@ from linear_tasks import Task, rcv1, zipf
 from scipy.sparse import csr_array
 
 import refsgd
-from refsgd.sgd.baselines import Adam
+from refsgd.baselines import Adam
 
 PASSES = 1, 2
 BARS = {"rcv1 n=1": 0.325, "rcv1 n=10": 0.32, "zipf n=1": 0.525}  # after one pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import sys
 import time
@@ -13,8 +14,9 @@ from pathlib import Path
 from . import __version__, datasets
 from ._config import BACKENDS, show_backends, use_backend
 from ._errors import BackendError
-from .commands import fit, predict
-from .experiments import claims, demo
+from .apps.commands import fit, predict
+from .apps.experiments import claims, demo
+from .apps.plotting import plot_claim, plot_training
 
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -123,8 +125,6 @@ def run_demo(options: argparse.Namespace) -> None:
     epochs = "1 epoch" if last.epoch == 1 else f"{last.epoch} epochs"
     print(f"\ntest error {100 * last.test_error:.2f} % after {epochs}, {seconds:.1f} s")
     if options.plot:
-        from .plotting import plot_training
-
         plot_training(history, options.plot, title)
         print(f"picture in {options.plot}")
 
@@ -142,7 +142,8 @@ def run_reproduce(options: argparse.Namespace) -> None:
         raise ValueError(f"--data is not for {options.what}, which takes no images; leave it out.")
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
-    if importlib.util.find_spec("matplotlib") is None:
+    draws = importlib.util.find_spec("matplotlib") is not None
+    if not draws:
         print('no pictures: pip install "refsgd[plot]"')
     summary = []
     try:
@@ -153,9 +154,12 @@ def run_reproduce(options: argparse.Namespace) -> None:
                 print(f'  skipped: {claim.needs} is missing; pip install "refsgd[{claim.needs}]"\n')
                 summary.append(f"{name:24s}  skipped: {claim.needs} is missing")
                 continue
-            verdict = claims.reproduce(claim, folder, quick=options.quick, data=data)
-            says = "holds" if verdict.holds else "does not hold"
-            print(f"  {says}: {verdict.by}\n", flush=True)
+            record = claims.reproduce(claim, quick=options.quick, data=data)
+            (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            if draws:
+                plot_claim(claim, record, folder / f"{name}.png")
+            says = "holds" if record["holds"] else "does not hold"
+            print(f"  {says}: {record['by']}\n", flush=True)
             summary.append(f"{name:24s}  {says}")
     except KeyboardInterrupt:
         if not summary:

@@ -4,6 +4,6 @@
 >>> run = Adam(0.01).start([1.0, 2.0])
 """
 
-from .sgd.baselines import SGD, AdaGrad, Adam, Baseline, BaselineRun, RMSprop
+from .apps.baselines import SGD, AdaGrad, Adam, Baseline, BaselineRun, RMSprop
 
 __all__ = ["SGD", "AdaGrad", "Adam", "Baseline", "BaselineRun", "RMSprop"]

@@ -337,7 +337,7 @@ BUGS = [
         "test_vsgd.py::test_state_of_another_kind_is_refused_whole",
     ),
     Bug(
-        "refsgd/textdata/murmur.py",
+        "refsgd/apps/textdata/murmur.py",
         "0xC2B2AE35",
         "0xC2B2AE3D",
         "test_textdata.py::test_hash_is_murmurhash3",

@@ -11,7 +11,7 @@ import scipy.sparse
 
 import refsgd.sgd.scipy_method
 from refsgd import Moments
-from refsgd.sgd.baselines import SGD, AdaGrad, Adam, RMSprop
+from refsgd.baselines import SGD, AdaGrad, Adam, RMSprop
 
 RULES = [SGD(0.05, decay=0.1), AdaGrad(0.5), RMSprop(0.02), Adam(0.05)]
 every_rule = pytest.mark.parametrize("rule", RULES, ids=["sgd", "adagrad", "rmsprop", "adam"])

@@ -16,8 +16,8 @@ from textfiles import refused, samples, write
 
 from refsgd.__main__ import main
 from refsgd._config import backend_name
-from refsgd.commands import fit, learner, predictor
-from refsgd.commands.fit import ONE_OUTPUT
+from refsgd.apps.commands import fit, learner, predictor
+from refsgd.apps.commands.fit import ONE_OUTPUT
 from refsgd.linear.losses import MARGIN_LOSSES
 from refsgd.linear.model import LinearModel
 from refsgd.textdata import read_chunks

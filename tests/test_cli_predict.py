@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from textfiles import refused, samples, write
 
 from refsgd.__main__ import main
-from refsgd.commands import predict
+from refsgd.apps.commands import predict
 from refsgd.textdata import read_chunks
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from refsgd.commands import scores
-from refsgd.commands.fit import ONE_OUTPUT
+from refsgd.apps.commands import scores
+from refsgd.apps.commands.fit import ONE_OUTPUT
 from refsgd.linear.losses import MARGIN_LOSSES, values
 
 

@@ -13,7 +13,7 @@ import pytest
 import refsgd
 from refsgd import BackendError, datasets, kernels
 from refsgd.__main__ import main
-from refsgd.experiments import demo
+from refsgd.apps.experiments import demo
 from refsgd.models import Softmax
 
 FAST = ["demo", "--model", "softmax", "--epochs", "2"]

@@ -8,11 +8,11 @@ from scipy import stats as scipy_stats
 
 from refsgd import DirectionStats, datasets
 from refsgd.__main__ import main
-from refsgd.experiments import gradients
-from refsgd.experiments import mean_direction_theorem as theorem
-from refsgd.experiments import random_angles as angles
+from refsgd.apps.experiments import gradients
+from refsgd.apps.experiments import mean_direction_theorem as theorem
+from refsgd.apps.experiments import random_angles as angles
+from refsgd.baselines import SGD
 from refsgd.models import Softmax
-from refsgd.sgd.baselines import SGD
 
 # -- gradients over training
 
@@ -188,7 +188,7 @@ def test_directional_claim_runs(name, changes, tmp_path, monkeypatch):
     if name == "convolutional_networks":
         pytest.importorskip("torch")
     for attribute, value in changes.items():
-        monkeypatch.setattr(f"refsgd.experiments.{name}.{attribute}", value)
+        monkeypatch.setattr(f"refsgd.apps.experiments.{name}.{attribute}", value)
     assert main(["reproduce", name, "--quick", "--out", str(tmp_path)]) == 0
     record = json.loads((tmp_path / f"{name}.json").read_text(), parse_constant=refuse)  # NaN and inf
     assert "nan" not in record["by"]

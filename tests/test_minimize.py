@@ -13,8 +13,8 @@ import scipy.sparse
 from scipy.special import expit
 
 from refsgd import VSGD, Moments, NumericalWarning, PublishedVSGD, iterate, minimize
+from refsgd.baselines import SGD
 from refsgd.models import Logistic
-from refsgd.sgd.baselines import SGD
 from refsgd.sgd.stopping import MaxSteps
 
 ROWS = np.arange(10.0)[:, np.newaxis] * np.ones(3)  # each row names itself

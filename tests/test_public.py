@@ -24,8 +24,8 @@ def test_module_of_the_package_can_be_imported_by_name(name: str) -> None:
 
 def test_module_offers_all_of_the_one_behind_it() -> None:
     assert refsgd.vmf.__all__ == refsgd.directional.vmf.__all__
-    for name in ("baselines", "stopping"):
-        behind = importlib.import_module(f"refsgd.sgd.{name}")
+    for name, layer in (("baselines", "apps"), ("stopping", "sgd")):
+        behind = importlib.import_module(f"refsgd.{layer}.{name}")
         classes = {
             key
             for key, value in vars(behind).items()

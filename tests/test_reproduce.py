@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from refsgd import DirectionStats, VonMisesFisher, experiments
+from refsgd import DirectionStats, VonMisesFisher
 from refsgd.__main__ import main
-from refsgd.experiments import claims, concentration_estimators
+from refsgd.apps import experiments
+from refsgd.apps.experiments import claims, concentration_estimators
 
 #: Numbers that support a claim, and numbers that contradict it.
 FALLING = [1.0] * 100 + [0.1] * 100
@@ -161,13 +162,13 @@ def test_folder_that_cannot_be_made_is_refused_first(tmp_path, capsys):
 
 
 def test_interrupted_reproduction_keeps_what_is_written(tmp_path, capsys, monkeypatch):
-    def interrupted(claim, folder, **options):
+    def interrupted(claim, **options):
         if claim.name == claims.RATES[2]:
             raise KeyboardInterrupt
-        (folder / f"{claim.name}.json").write_text("{}")
-        return claims.Verdict(True, "by far")
+        return {"holds": True, "by": "far"}
 
     monkeypatch.setattr(claims, "reproduce", interrupted)
+    monkeypatch.setattr("refsgd.__main__.plot_claim", lambda *_: None)
     assert main(["reproduce", "rates", "--out", str(tmp_path)]) == 0
     assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(claims.RATES[:2])
     assert "interrupted" in capsys.readouterr().out
@@ -236,9 +237,9 @@ def test_images_for_a_claim_without_are_refused(tmp_path, capsys, monkeypatch):
 def test_claim_that_needs_what_is_missing_is_skipped_by_name(tmp_path, capsys, monkeypatch):
     measured = []
 
-    def reproduce(claim, folder, **options):
+    def reproduce(claim, **options):
         measured.append(claim.name)
-        return claims.Verdict(True, "by far")
+        return {"holds": True, "by": "far"}
 
     monkeypatch.setattr(claims, "reproduce", reproduce)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 
 from refsgd import VSGD, Moments, PublishedVSGD, minimize
-from refsgd.sgd.baselines import Adam
+from refsgd.baselines import Adam
 from refsgd.sgd.rule import WEIGHTINGS
 
 every_weighting = pytest.mark.parametrize("weighting", WEIGHTINGS)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import refsgd
+from refsgd.baselines import SGD
 from refsgd.sgd import stopping
-from refsgd.sgd.baselines import SGD
 from refsgd.sgd.stopping import (
     AllOf,
     AnyOf,

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.sparse import vstack
 
-from refsgd import textdata
-from refsgd.textdata import murmur, read_chunks, samples, svmlight, tokens, vw
-from refsgd.textdata.stream import Piece
+from refsgd.apps import textdata
+from refsgd.apps.textdata import murmur, read_chunks, samples, svmlight, tokens, vw
+from refsgd.apps.textdata.stream import Piece
 
 BITS = 18
 
@@ -400,7 +400,7 @@ def test_damaged_files_are_refused_by_name(tmp_path, pack, kind):
 
 
 def test_endless_line_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("refsgd.textdata.stream.LONGEST_LINE", 100)
+    monkeypatch.setattr("refsgd.apps.textdata.stream.LONGEST_LINE", 100)
     (tmp_path / "data").write_bytes(b"1 1:1\n" + bytes(500))
     with pytest.raises(ValueError, match="data:2: line must be at most 100 bytes long, got more"):
         list(read_chunks(tmp_path / "data", chunk_bytes=50))

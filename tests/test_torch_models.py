@@ -7,7 +7,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from refsgd.adapters.torch_models import ConvNet, one_thread
+from refsgd.apps.torch_models import ConvNet, one_thread
 
 OPTIONS = [(False, False), (True, False), (False, True), (True, True)]
 RNG = np.random.default_rng(0)

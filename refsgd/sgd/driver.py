@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,38 @@ from numpy.typing import NDArray
 from .._errors import message
 from .interrupts import Interrupts
 from .sampler import Minibatches
+from .stopping import Progress
+
+
+class AnyRun(Progress, Protocol):
+    """What `minimize` needs of a run, and `iterate` gives: `refsgd.Run`, or any other with its methods."""
+
+    @property
+    def rates(self) -> NDArray[Any]: ...
+    @property
+    def n_gradients(self) -> int: ...
+    @property
+    def is_open(self) -> bool: ...
+    @property
+    def tell(self) -> Callable[..., None]: ...
+    def ask(self) -> NDArray[Any]: ...
+    def state_dict(self) -> dict[str, NDArray[Any]]: ...
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]], /) -> None: ...
+
+
+class AnyRule(Protocol):
+    """What `minimize` needs of a rule: `refsgd.VSGD`, `refsgd.PublishedVSGD`, a baseline, or your own."""
+
+    @property
+    def requires(self) -> tuple[str, ...]: ...
+    @property
+    def start(self) -> Callable[..., AnyRun]: ...
 
 
 class Driver:
     """What `minimize` and `iterate` do step by step.
 
-    ``run`` is a `refsgd.Run` or any other with its methods; ``grad(x, *batch)`` and ``diag_hess(x, *batch)``
-    are those of `minimize`.
+    ``grad(x, *batch)`` and ``diag_hess(x, *batch)`` are those of `minimize`.
 
     Attributes
     ----------
@@ -31,7 +56,7 @@ class Driver:
 
     def __init__(
         self,
-        run: Any,
+        run: AnyRun,
         batches: Minibatches,
         grad: Callable[..., Any],
         diag_hess: Callable[..., Any] | None = None,

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from .._errors import NumericalWarning, message
 from .._validation import choice, integer
 from ..progress import bar
-from .driver import Driver, step_budget
+from .driver import AnyRule, AnyRun, Driver, step_budget
 from .published import PRESETS, PublishedVSGD
-from .published_run import PublishedRun
 from .rule import Weighting
 from .run import Run
 from .sampler import Minibatches
@@ -26,11 +25,6 @@ from .vsgd import VSGD
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
-
-    from .baselines import Baseline, BaselineRun
-
-    Rule = VSGD | PublishedVSGD | Baseline
-    AnyRun = Run | PublishedRun | BaselineRun
 
 RULES: Mapping[str, VSGD | PublishedVSGD] = {"vsgd": VSGD(), **PRESETS}
 
@@ -47,7 +41,7 @@ def minimize(
     args: Sequence[Any] = (),
     *,
     fun: Callable[..., Any] | None = None,
-    method: str | Rule = "vsgd",
+    method: str | AnyRule = "vsgd",
     batch_size: int = 1,
     epochs: int | None = None,
     max_iter: int | None = None,
@@ -207,7 +201,7 @@ def iterate(
     x0: NDArray[Any],
     args: Sequence[Any] = (),
     *,
-    method: str | Rule = "vsgd",
+    method: str | AnyRule = "vsgd",
     batch_size: int = 1,
     epochs: int | None = None,
     max_iter: int | None = None,
@@ -253,7 +247,7 @@ def mean_loss(fun: Callable[..., Any] | None, driver: Driver) -> float:
     return math.nan if fun is None else float(np.mean(fun(driver.run.x, *driver.batches.arrays)))
 
 
-def resolve_rule(method: str | Rule, weighting: Weighting | None) -> Rule:
+def resolve_rule(method: str | AnyRule, weighting: Weighting | None) -> AnyRule:
     """The rule of that name, or the rule itself."""
     if isinstance(method, str) or not hasattr(method, "start") or isinstance(method, type):
         rule = RULES[choice("method", method, RULES)]
@@ -264,7 +258,7 @@ def resolve_rule(method: str | Rule, weighting: Weighting | None) -> Rule:
     return method
 
 
-def check_required_inputs(rule: Rule, method: Any, **given: Any) -> None:
+def check_required_inputs(rule: AnyRule, method: Any, **given: Any) -> None:
     """Refuse what is missing of what a rule requires, or given though it has no use for it."""
     for name, value in given.items():
         if value is None and name in rule.requires:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from .._errors import message
-from .._validation import choice, integer
+from ..._errors import message
+from ..._validation import choice, integer
 from . import svmlight, vw
 from .samples import BadLine, Sample, Samples, stack
 from .stream import Piece, pieces

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from .._errors import message
-from .._files import atomic_write
-from ..linear.losses import LOSSES, MARGIN_LOSSES, LossName, probabilities
+from ..._errors import message
+from ..._files import atomic_write
+from ...linear.losses import LOSSES, MARGIN_LOSSES, LossName, probabilities
 from ..textdata import Chunk
 
 VERSION = 1

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets import Dataset
-from ..models import MLP, Softmax
-from ..sgd.baselines import SGD
-from .claims import Claim, Verdict
+from ...datasets import Dataset
+from ...models import MLP, Softmax
+from ..baselines import SGD
+from .claim import Claim, Verdict
 from .gradients import BATCH_SIZE, RATE, History, Size, correlations, follow
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..models.problems import Problem
-from ..sgd import VSGD, PublishedVSGD
-from .claims import Claim, Verdict
+from ...models.problems import Problem
+from ...sgd import VSGD, PublishedVSGD
+from .claim import Claim, Verdict
 from .driving import take_step
 
 RULES: dict[str, VSGD | PublishedVSGD] = {"default": VSGD(), "published": PublishedVSGD()}

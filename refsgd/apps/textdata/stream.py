@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import IO, Any, NamedTuple
 
-from .._errors import message
+from ..._errors import message
 
 LONGEST_LINE = 2**26
 KINDS = {b"\x1f\x8b": "gzip", b"BZ": "bzip2"}

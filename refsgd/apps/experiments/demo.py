@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..datasets import Dataset
-from ..directional import DirectionMonitor, DirectionReport
-from ..models import MLP, Softmax
-from ..progress import bar
-from ..sgd import VSGD
-from ..sgd.sampler import Minibatches
+from ...datasets import Dataset
+from ...directional import DirectionMonitor, DirectionReport
+from ...models import MLP, Softmax
+from ...progress import bar
+from ...sgd import VSGD
+from ...sgd.sampler import Minibatches
 from .driving import take_step
 
 MODELS = ("tanh", "relu", "softmax")

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from .._errors import message
-from ..linear.losses import LossName
-from ..linear.model import LinearModel
+from ..._errors import message
+from ...linear.losses import LossName
+from ...linear.model import LinearModel
 from ..textdata import Chunk
 from .predictor import Predictor
 from .scores import targets

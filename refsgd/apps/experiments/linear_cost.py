@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.contract import N_START
-from ..sgd import VSGD, Run
-from .claims import Claim, Verdict
+from ...kernels.contract import N_START
+from ...sgd import VSGD, Run
+from .claim import Claim, Verdict
 from .driving import take_step
 
 NNZ, N_DRAWS, STRETCH = 1000, 3, 12

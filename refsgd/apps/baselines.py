@@ -19,9 +19,9 @@ from .. import kernels
 from .._config import backend_name
 from .._errors import message
 from .._validation import not_finite_entries
-from .moments import mean_gradient, not_finite
-from .scipy_method import ScipyMethod
-from .state import start_point
+from ..sgd.moments import mean_gradient, not_finite
+from ..sgd.scipy_method import ScipyMethod
+from ..sgd.state import start_point
 
 CHECKPOINT_VERSION = 1
 
@@ -102,7 +102,7 @@ class SGD(Baseline):
     With rates of 1/t, x is the mean of the samples.
 
     >>> import numpy as np
-    >>> from refsgd.sgd.baselines import SGD
+    >>> from refsgd.baselines import SGD
     >>> run = SGD(1.0, decay=1.0).start(np.zeros(1))
     >>> for sample in [3.0, 5.0, 10.0]:
     ...     run.tell(run.ask() - sample)
@@ -138,7 +138,7 @@ class AdaGrad(Baseline):
     Examples
     --------
     >>> import numpy as np
-    >>> from refsgd.sgd.baselines import AdaGrad
+    >>> from refsgd.baselines import AdaGrad
     >>> run = AdaGrad(0.1).start(np.zeros(2))
     >>> for _ in range(4):
     ...     run.tell(np.array([1.0, -100.0]))
@@ -178,7 +178,7 @@ class RMSprop(Baseline):
     Examples
     --------
     >>> import numpy as np
-    >>> from refsgd.sgd.baselines import RMSprop
+    >>> from refsgd.baselines import RMSprop
     >>> run = RMSprop(0.1, beta=0.75).start(np.zeros(2))
     >>> run.tell(np.array([1.0, -100.0]))
     >>> run.x  # the average begins at zero: the first steps are longer
@@ -218,7 +218,7 @@ class Adam(Baseline):
     Examples
     --------
     >>> import numpy as np
-    >>> from refsgd.sgd.baselines import Adam
+    >>> from refsgd.baselines import Adam
     >>> run = Adam().start(np.zeros(2))
     >>> run.tell(np.array([1.0, -100.0]))
     >>> run.x
@@ -334,7 +334,7 @@ class BaselineRun:
         Examples
         --------
         >>> import numpy as np
-        >>> from refsgd.sgd.baselines import Adam
+        >>> from refsgd.baselines import Adam
         >>> run = Adam().start(np.ones(3))
         >>> run.tell(np.ones((2, 3)))
         >>> sorted(run.state_dict())

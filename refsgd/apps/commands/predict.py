@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import message
-from .._files import atomic_write, check_folder
-from ..linear.losses import WITH_PROBABILITY
-from ..progress import bar
+from ..._errors import message
+from ..._files import atomic_write, check_folder
+from ...linear.losses import WITH_PROBABILITY
+from ...progress import bar
 from ..textdata import read_chunks
 from .predictor import Predictor, as_label, check_format, load
 

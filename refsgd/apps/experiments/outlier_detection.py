@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..models.problems import Problem
-from ..sgd import VSGD, PublishedVSGD
-from .claims import Claim, Verdict
+from ...models.problems import Problem
+from ...sgd import VSGD, PublishedVSGD
+from .claim import Claim, Verdict
 from .driving import take_step
 
 SHARE, DIM, START = 0.01, 100, 5.0

@@ -13,12 +13,12 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from .._config import BACKENDS, backend_name
-from .._errors import message
-from .._files import check_folder
-from ..linear.losses import LOSSES, MARGIN_LOSSES
-from ..progress import bar
-from ..sgd.interrupts import Interrupts
+from ..._config import BACKENDS, backend_name
+from ..._errors import message
+from ..._files import check_folder
+from ...linear.losses import LOSSES, MARGIN_LOSSES
+from ...progress import bar
+from ...sgd.interrupts import Interrupts
 from ..textdata import Chunk, read_chunks
 from .learner import Learner
 from .predictor import FORMATS, Predictor, as_label, check_format

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..datasets import Dataset
-from ..models import MLP
-from ..sgd import VSGD
-from ..sgd.baselines import SGD
-from .claims import Claim, Verdict
+from ...datasets import Dataset
+from ...models import MLP
+from ...sgd import VSGD
+from ..baselines import SGD
+from .claim import Claim, Verdict
 from .gradients import BATCH_SIZE, RATE, TREND, History, Size, falling, follow, left, plot_histories, trend
 
 HIDDEN = {"FNN": (100,), "DFNN": (100, 100, 100)}

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.contract import N_START
-from ..models.problems import Problem
-from ..sgd import VSGD, PublishedVSGD
-from .claims import Claim, Verdict
+from ...kernels.contract import N_START
+from ...models.problems import Problem
+from ...sgd import VSGD, PublishedVSGD
+from .claim import Claim, Verdict
 from .driving import take_step
 
 RULES: dict[str, VSGD | PublishedVSGD] = {"default": VSGD(), "published": PublishedVSGD()}

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, kolmogi, ndtr
 
-from .claims import Claim, Verdict
+from .claim import Claim, Verdict
 
 DIMS = (2, 3, 5, 10, 30, 100, 1000, 10_000, 100_000)
 N_ANGLES = 1000  # a sample

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..directional import estimators, vmf
-from .claims import Claim, Verdict
+from ...directional import estimators, vmf
+from .claim import Claim, Verdict
 
 N, BLOCKS, LEVEL = 200, 16, 0.95
 KAPPA, SIGNAL = 0.1, 0.2  # kappa/d; mean over deviation of each component

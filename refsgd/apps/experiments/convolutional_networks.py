@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import isqrt
 from typing import Any
 
-from ..datasets import Dataset
-from ..sgd.baselines import SGD
-from .claims import Claim, Verdict
+from ...datasets import Dataset
+from ..baselines import SGD
+from .claim import Claim, Verdict
 from .gradients import BATCH_SIZE, RATE, History, Size, falling, follow, left, plot_histories, trend
 from .snr_follows_uniformity import compare
 
@@ -20,7 +20,7 @@ OPTIONS = {
 
 
 def measure(quick: bool, data: Dataset) -> dict[str, list[History]]:
-    from ..adapters.torch_models import ConvNet, one_thread
+    from ..torch_models import ConvNet, one_thread
 
     size = Size(2, 6, 50) if quick else Size(3, 20, 100)
     side = isqrt(data.X_train.shape[1])

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..sgd.orthogonal import weights
-from .claims import Claim, Verdict
+from ...sgd.orthogonal import weights
+from .claim import Claim, Verdict
 
 ALIGNMENTS = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0]
 N, DIM = 16, 64

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..linear.losses import LossName, best_constant, values
+from ...linear.losses import LossName, best_constant, values
 from .predictor import Predictor
 
 Array = NDArray[np.float64]

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..directional.estimators import banerjee
-from .claims import Claim, Verdict
+from ...directional.estimators import banerjee
+from .claim import Claim, Verdict
 
 DIMS = (2, 3, 10, 100, 1000, 10_000, 100_000)
 COUNTS = (2, 3, 10, 50)

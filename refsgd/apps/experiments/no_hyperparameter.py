@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets import load_digits
-from ..models import MLP, Logistic, Softmax
-from ..models.problems import Problem
-from ..sgd import VSGD
-from ..sgd.baselines import SGD
-from ..sgd.sampler import Minibatches
-from .claims import Claim, Verdict
+from ...datasets import load_digits
+from ...models import MLP, Logistic, Softmax
+from ...models.problems import Problem
+from ...sgd import VSGD
+from ...sgd.sampler import Minibatches
+from ..baselines import SGD
+from .claim import Claim, Verdict
 
 RATES = [10 ** (k / 3) for k in range(-12, 7)]  # a third of a decade apart
 FLOOR = 1e-3  # of the loss at the beginning, or in nats: nobody minds what is below

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..datasets import Dataset
-from ..directional import DirectionMonitor, DirectionReport
-from ..sgd.sampler import Minibatches
+from ...datasets import Dataset
+from ...directional import DirectionMonitor, DirectionReport
+from ...sgd.sampler import Minibatches
 from .driving import take_step
 
 BATCH_SIZE = 64

@@ -1,0 +1,1 @@
+"""Applications: they may import everything, and nothing below imports them."""
