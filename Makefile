@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip --disable-pip-version-check -q
-BUILT_FROM = pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h csrc/*.inc csrc/build_cffi.py)
+BUILT_FROM = pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h csrc/*.inc csrc/build_cffi.py refsgd/kernels/contract.py)
 
 # A file is tested in one process, so that few kernels are compiled twice.
 PYTEST = .venv/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
@@ -44,7 +44,7 @@ wheel: .venv/with-dev
 clean:
 	rm -rf .venv build dist *.egg-info docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis demo.png
 	find . -name __pycache__ -prune -exec rm -rf {} +
-	rm -f refsgd/_kernels*
+	rm -f refsgd/_kernels* csrc/constants.h
 
 # One stamp an extra; an edit of the C sources builds the extension anew.
 .venv/with-%: .venv/bin/python $(BUILT_FROM)

@@ -14,7 +14,6 @@
 
 #define LANES REFSGD_DIRECTION_LANES
 #define TILE REFSGD_BLOCK
-#define FAR 0.0625
 
 /* Unrolled, GCC would split it into scalars. */
 #define ADD_HALF(half)                  \

@@ -5,7 +5,6 @@
  *
  * Rows are added in order, a tile of columns at a time, so the sums stay in cache.
  */
-#include <float.h>
 #include <math.h>
 
 #include "internal.h"

@@ -1,16 +1,18 @@
 /* Includes the file named by TEMPLATE twice, once for each type of number. */
+#include <float.h>
+
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 #define NAME(stem) PASTE(stem, SUFFIX)
 
 #define REAL float
 #define SUFFIX _f32
-#define EPSILON 1.1920928955078125e-07f
+#define EPSILON FLT_EPSILON
 #define FLAG int32_t
 #define LARGEST FLT_MAX
-#define MAX_CURV 0x1p62f
-#define TINY 0x1p-40f
-#define MAX_COUNT 0x1p24f
+#define MAX_CURV REFSGD_MAX_CURV_F32
+#define SMALLEST_ENTRY REFSGD_SMALLEST_ENTRY_F32
+#define MAX_COUNT REFSGD_MAX_COUNT_F32
 #define SQRT sqrtf
 #define FABS fabsf
 #define COPYSIGN copysignf
@@ -21,7 +23,7 @@
 #undef FLAG
 #undef LARGEST
 #undef MAX_CURV
-#undef TINY
+#undef SMALLEST_ENTRY
 #undef MAX_COUNT
 #undef SQRT
 #undef FABS
@@ -29,12 +31,12 @@
 
 #define REAL double
 #define SUFFIX _f64
-#define EPSILON 2.220446049250313e-16
+#define EPSILON DBL_EPSILON
 #define FLAG int64_t
 #define LARGEST DBL_MAX
-#define MAX_CURV 0x1p510
-#define TINY 0x1p-300
-#define MAX_COUNT 0x1p53
+#define MAX_CURV REFSGD_MAX_CURV_F64
+#define SMALLEST_ENTRY REFSGD_SMALLEST_ENTRY_F64
+#define MAX_COUNT REFSGD_MAX_COUNT_F64
 #define SQRT sqrt
 #define FABS fabs
 #define COPYSIGN copysign

@@ -1,6 +1,7 @@
 /* The whole C interface of refsgd. build_cffi.py reads what stands between the two CFFI marks.
  *
- * Every kernel comes as _f32 and _f64, checks nothing, and returns REFSGD_OK or a status code.
+ * Every kernel comes as _f32 and _f64, checks nothing, and returns a status code. Constants are in constants.h,
+ * which build_cffi.py writes.
  * `state` of a published rule holds six rows of `width` >= d numbers each: x, g_avg, g2_avg, h_avg, h2_avg, tau.
  */
 #ifndef REFSGD_KERNELS_H
@@ -9,22 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "constants.h"
+
 /* CFFI BEGIN */
-#define REFSGD_ABI_VERSION 8
-#define REFSGD_OK 0
-#define REFSGD_NO_MEMORY 1
-#define REFSGD_LANES 16   /* partial sums a block */
-#define REFSGD_BLOCK 4096 /* columns a block: spans are cut between blocks */
-#define REFSGD_FD 0       /* variants of a published step: see kernels/contract.py */
-#define REFSGD_BBPROP 1
+#define REFSGD_ABI_VERSION 9
 
-#define REFSGD_ENTRY_BEYOND 1 /* flags of rows */
-#define REFSGD_INDEX_OUTSIDE 2
-#define REFSGD_INDEX_FALLS 4
-
-#define REFSGD_UNFIT 1            /* status: rows are not finite, or not of a length that was asked for */
-#define REFSGD_DIRECTION_LANES 32 /* partial sums of statistics of directions */
-#define REFSGD_MAX_FOLDS 20
+enum {
+    REFSGD_OK,
+    REFSGD_NO_MEMORY,
+    REFSGD_UNFIT /* numbers are not finite, or vectors not of a length within the bounds */
+};
 
 const char *refsgd_instruction_set(void);
 int refsgd_has_openmp(void);

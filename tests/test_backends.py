@@ -13,7 +13,7 @@ import pytest
 
 import refsgd
 from refsgd import VSGD, BackendError, _config, kernels
-from refsgd.kernels.contract import BLOCK, LANES, Kernels
+from refsgd.kernels.contract import Kernels
 
 
 @pytest.mark.parametrize("slot", Kernels._fields)
@@ -67,8 +67,11 @@ def test_auto_takes_the_next_that_works(unloaded: pytest.MonkeyPatch) -> None:
         kernels.load("numba")
 
 
-def test_kernels_built_from_other_sources_are_refused(unloaded: pytest.MonkeyPatch) -> None:
-    lib = types.SimpleNamespace(REFSGD_ABI_VERSION=0, REFSGD_LANES=LANES, REFSGD_BLOCK=BLOCK)
+@pytest.mark.parametrize("changed", ["ABI_VERSION", "LANES", "WIDEN", "FAR"])
+def test_kernels_built_from_other_sources_are_refused(unloaded: pytest.MonkeyPatch, changed: str) -> None:
+    built = pytest.importorskip("refsgd._kernels").lib
+    lib = types.SimpleNamespace(**{name: getattr(built, name) for name in dir(built) if name.isupper()})
+    setattr(lib, f"REFSGD_{changed}", getattr(built, f"REFSGD_{changed}") + 1)
     break_backend(unloaded, "refsgd._kernels", "c", types.SimpleNamespace(ffi=None, lib=lib))
     with pytest.raises(BackendError, match="built from other sources than this package; reinstall"):
         kernels.load("c")

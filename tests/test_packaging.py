@@ -46,7 +46,9 @@ def tree(tmp_path: Path) -> Path:
 
 
 def copied(target: Path) -> Path:
-    ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "_kernels.*")
+    ignored = shutil.ignore_patterns(
+        ".*", "build", "dist", "*.egg-info", "__pycache__", "_kernels.*", "constants.h"
+    )
     return Path(shutil.copytree(ROOT, target, ignore=ignored))
 
 
@@ -67,7 +69,7 @@ def test_sdist_holds_all_that_a_build_needs(tree: Path) -> None:
         held = {name.partition("/")[2] for name in archive.getnames()}
     patterns = ["csrc/*.[ch]", "csrc/*.inc", "csrc/*.py", "refsgd/**/*.py", "refsgd/data/*", "tests/*.py"]
     wanted = {path.relative_to(tree).as_posix() for pattern in patterns for path in tree.glob(pattern)}
-    assert {"csrc/parallel.c", "csrc/refsgd_kernels.h"} <= wanted
+    assert {"csrc/parallel.c", "csrc/refsgd_kernels.h", "csrc/constants.h"} <= wanted
     assert wanted | {"LICENSE", "README.md", "pyproject.toml", "setup.py"} <= held
     assert not [name for name in held if name.endswith((".so", ".o", ".pyc"))]
 

@@ -20,9 +20,6 @@ import numpy as np
 from ..kernels.contract import FoldArrays
 from ._series import Floats
 
-MAX_FOLDS = 20  # the sign-flip test tries 2**(n_folds - 1) sign vectors
-
-
 Parts = list[Floats]  # a long vector
 
 

@@ -13,11 +13,11 @@ from .. import _checkpoint, kernels
 from .._config import backend_name
 from .._errors import message
 from .._validation import choice, float_array, integer
-from ..kernels.contract import DirectionBatch
+from ..kernels.contract import MAX_FOLDS, DirectionBatch
 from . import estimators
 from ._series import Floats
 from .directions import LEAST, MOST, Directions, chunk_rows, entry_rows, is_sparse, refuse, unit_directions
-from .fold_sums import MAX_FOLDS, FoldSums, shifted
+from .fold_sums import FoldSums, shifted
 
 MANY = 8  # directions per fold from which on a copy of the sums is small beside the directions
 # Lengths that `assume_unit` accepts as 1: rounding in the dtype of the rows, in many dimensions.

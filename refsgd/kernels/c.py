@@ -21,12 +21,13 @@ from .contract import (
     LinearState,
 )
 
-_ABI_VERSION = 8
+_ABI_VERSION = 9
+_NUMBERS = {
+    name: value for name, value in vars(contract).items() if name.isupper() and isinstance(value, int | float)
+}
 
-if (lib.REFSGD_ABI_VERSION, lib.REFSGD_LANES, lib.REFSGD_BLOCK) != (
-    _ABI_VERSION,
-    contract.LANES,
-    contract.BLOCK,
+if lib.REFSGD_ABI_VERSION != _ABI_VERSION or any(
+    getattr(lib, f"REFSGD_{name}", None) != value for name, value in _NUMBERS.items()
 ):
     raise BackendError("the C kernels were built from other sources than this package; reinstall refsgd")
 

@@ -56,6 +56,9 @@ MAX_COUNT_EXPONENT = {"float32": 24, "float64": 53}
 #: Partial sums of a tile of columns in statistics of directions.
 DIRECTION_LANES = 32
 
+#: Most folds of directions: the sign-flip test tries ``2**(n_folds - 1)`` sign vectors.
+MAX_FOLDS = 20
+
 #: Directions may be summed without subtracting the reference while the squared distances summed before them
 #: are at least this times the weight summed with them: the cancellation costs 1/FAR roundings.
 FAR = 1 / 16
