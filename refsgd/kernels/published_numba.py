@@ -83,17 +83,21 @@ def advance(parameter, values, move, n, limit, variant, zero, one):  # type: ign
     return x, ga, g2a, ha, h2a, t
 
 
-@jit
 def published_step(state: Array, moments: PublishedMoments, move: Array, n: float, rule: StepRule) -> None:
-    grad, grad_sq, curv, curv_sq = moments
+    _step(state, tuple(moments), move, n, tuple(rule))  # Numba is slow to take named tuples
+
+
+@jit
+def _step(state: Array, moments: tuple[Array, ...], move: Array, n: float, rule: tuple[float, int]) -> None:
+    (grad, grad_sq, curv, curv_sq), (outliers, variant) = moments, rule
     real, d = state.dtype.type, grad.size
-    zero, one, n, limit = real(0), real(1), real(n), real(rule.limit)
+    zero, one, n, limit = real(0), real(1), real(n), real(outliers)
     x, g_avg, g2_avg = state[0, :d], state[1, :d], state[2, :d]
     h_avg, h2_avg, tau = state[3, :d], state[4, :d], state[5, :d]
     for i in range(d):
         x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i] = advance(
             (x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i]),
-            (grad[i], grad_sq[i], curv[i], curv_sq[i]), move[i], n, limit, rule.variant, zero, one,
+            (grad[i], grad_sq[i], curv[i], curv_sq[i]), move[i], n, limit, variant, zero, one,
         )  # fmt: skip
 
 
@@ -121,16 +125,22 @@ def published_step_fd(
         )  # fmt: skip
 
 
-@jit
 def published_step_at(
     state: Array, columns: Array, count: Array, moments: PublishedMoments, rule: StepRule
 ) -> None:
-    grad, grad_sq, curv, curv_sq = moments
+    _step_at(state, columns, count, tuple(moments), tuple(rule))
+
+
+@jit
+def _step_at(
+    state: Array, columns: Array, count: Array, moments: tuple[Array, ...], rule: tuple[float, int]
+) -> None:
+    (grad, grad_sq, curv, curv_sq), (outliers, variant) = moments, rule
     real = state.dtype.type
-    zero, one, limit = real(0), real(1), real(rule.limit)
+    zero, one, limit = real(0), real(1), real(outliers)
     for j in range(columns.size):
         i, n = columns[j], real(count[j])
         state[0, i], state[1, i], state[2, i], state[3, i], state[4, i], state[5, i] = advance(
             (state[0, i], state[1, i], state[2, i], state[3, i], state[4, i], state[5, i]),
-            (grad[j], grad_sq[j], curv[j], curv_sq[j]), grad[j], n, limit, rule.variant, zero, one,
+            (grad[j], grad_sq[j], curv[j], curv_sq[j]), grad[j], n, limit, variant, zero, one,
         )  # fmt: skip
