@@ -79,13 +79,23 @@ int refsgd_curvature_f64(const double *rows, const double *probe_rows, const dou
 int refsgd_published_probe_f32(float *state, size_t width, size_t d, float *point, int threads);
 int refsgd_published_probe_f64(double *state, size_t width, size_t d, double *point, int threads);
 
+/* PublishedMoments and StepRule of kernels/contract.py */
+typedef struct {
+    const float *grad, *grad_sq, *curv, *curv_sq;
+} refsgd_published_moments_f32;
+typedef struct {
+    const double *grad, *grad_sq, *curv, *curv_sq;
+} refsgd_published_moments_f64;
+typedef struct {
+    double limit;
+    int variant;
+} refsgd_step_rule;
+
 /* one published step along `move` from the moments of a minibatch of n samples */
-int refsgd_published_step_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,
-                              const float *curv, const float *curv_sq, const float *move, double n,
-                              double limit, int variant, int threads);
-int refsgd_published_step_f64(double *state, size_t width, size_t d, const double *grad, const double *grad_sq,
-                              const double *curv, const double *curv_sq, const double *move, double n,
-                              double limit, int variant, int threads);
+int refsgd_published_step_f32(float *state, size_t width, size_t d, refsgd_published_moments_f32 moments,
+                              const float *move, double n, refsgd_step_rule rule, int threads);
+int refsgd_published_step_f64(double *state, size_t width, size_t d, refsgd_published_moments_f64 moments,
+                              const double *move, double n, refsgd_step_rule rule, int threads);
 
 /* the same with the curvature by finite differences; grad_sq == NULL: grad * grad, a single sample */
 int refsgd_published_step_fd_f32(float *state, size_t width, size_t d, const float *grad, const float *grad_sq,
@@ -96,11 +106,9 @@ int refsgd_published_step_fd_f64(double *state, size_t width, size_t d, const do
 
 /* the same for the k parameters at `columns`, of which each has a number of samples of its own */
 int refsgd_published_step_at_f32(float *state, size_t width, const int64_t *columns, const int64_t *count,
-                                 size_t k, const float *grad, const float *grad_sq, const float *curv,
-                                 const float *curv_sq, double limit, int variant);
+                                 size_t k, refsgd_published_moments_f32 moments, refsgd_step_rule rule);
 int refsgd_published_step_at_f64(double *state, size_t width, const int64_t *columns, const int64_t *count,
-                                 size_t k, const double *grad, const double *grad_sq, const double *curv,
-                                 const double *curv_sq, double limit, int variant);
+                                 size_t k, refsgd_published_moments_f64 moments, refsgd_step_rule rule);
 
 /* sum the nnz entries of sparse rows by column; returns the number of columns; `slots` as in contract.py */
 size_t refsgd_collect_f32(const int64_t *indices, const float *data, size_t nnz, int32_t *slots,

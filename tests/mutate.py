@@ -77,7 +77,7 @@ BUGS = [
     Bug(NUMBA, "keep = one / t", "keep = one / (t + one)", BITS, "numba"),
     Bug(NUMBA, "limited if limited < high else high", "limited", BITS, "numba"),
     Bug(NUMBA, "offset = math.copysign(shortest, offset)", "offset = shortest", BITS, "numba"),
-    Bug(C, "REAL reach = 3 * SQRT", "REAL reach = 2 * SQRT", BITS, "c"),
+    Bug(C, "REAL reach = (REAL)REFSGD_LIMIT * SQRT", "REAL reach = 2 * SQRT", BITS, "c"),
     Bug(C, "tau[k] = (1 - rho) * tau[k] + 1;", "tau[k] = (1 - rho) * tau[k];", BITS, "c"),
     Bug(
         "refsgd/_numba.py",

@@ -250,6 +250,32 @@ def test_circle_is_found(module: str, target: str) -> None:
     assert {module, target} <= {*circle(edges)}
 
 
+def long_signatures(source: str) -> list[str]:
+    """The functions of ``source`` with more than 8 positional parameters, not counting ``self``."""
+    functions = [
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.Lambda)
+    ]
+    found = []
+    for function in functions:
+        names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+        if len(names) - (names[:1] in (["self"], ["cls"])) > 8:
+            found.append(getattr(function, "name", "lambda"))
+    return found
+
+
+@pytest.mark.parametrize("module", sources())
+def test_no_function_has_more_than_eight_positional_parameters(module: str) -> None:
+    assert long_signatures(sources()[module].read_text("utf-8")) == []
+
+
+def test_long_signature_is_found() -> None:
+    nine = ", ".join("abcdefghi")
+    assert long_signatures(f"def f({nine}): ...") == ["f"]
+    assert long_signatures(f"g = lambda {nine}: 0") == ["lambda"]
+    assert long_signatures(f"class A:\n def f(self, {nine}): ...") == ["f"]
+    assert long_signatures(f"def f({nine[:-3]}, *, i): ...\nclass A:\n def f(self, {nine[:-3]}): ...") == []
+
+
 @pytest.mark.process
 def test_import_loads_nothing_heavy() -> None:
     heavy = ["numba", "sklearn", "matplotlib", "torch", "dask", "scipy.stats", "scipy.optimize"]

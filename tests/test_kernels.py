@@ -31,6 +31,8 @@ from refsgd.kernels.contract import (
     DirectionBatch,
     FoldArrays,
     Kernels,
+    PublishedMoments,
+    StepRule,
 )
 
 Array = NDArray[Any]
@@ -216,7 +218,9 @@ def test_step_is_what_the_equations_say(backend: str, dtype: str, variant: int, 
         want = np.array(columns, dtype=float).T
     outlier = (grad - state[G]) ** 2 > limit * (state[G2] - state[G] ** 2)
     assert 5 < outlier.sum() < d - 5
-    kernels.load(backend).published_step(state, grad, grad_sq, curv, curv_sq, grad, n, limit, variant)
+    kernels.load(backend).published_step(
+        state, PublishedMoments(grad, grad_sq, curv, curv_sq), grad, n, StepRule(limit, variant)
+    )
     # Some 40 roundings of numbers near 1; a rate can be 10 times its curvature's error.
     tolerance = 400 * np.finfo(dtype).eps
     np.testing.assert_allclose(state, want, rtol=tolerance, atol=tolerance)
@@ -274,7 +278,8 @@ def test_fused_step_is_probe_secant_and_step(
         one.published_probe(state, point)
         curv = np.abs(published_numpy.secant(grad - probe_grad, state[X, :d] - point))
         grad_sq = grad * grad if grad_sq is None else grad_sq
-        one.published_step(state, grad, grad_sq, curv, curv * curv, grad, n, limit, FD)
+        moments = PublishedMoments(grad, grad_sq, curv, curv * curv)
+        one.published_step(state, moments, grad, n, StepRule(limit, FD))
 
     assert_same_bits(case.run(composed), expected(case), "state")
 
@@ -302,7 +307,8 @@ def test_step_from_per_sample_moments_has_the_bits_of_the_reference(
             one.curvature(rows, probe_rows, state[X, :d].copy(), point, *moments[2:])
             # a probe that hardly moves gives infinite curvatures, which are another test's
             np.minimum(moments, np.sqrt(np.finfo(dtype).max) / 8, out=moments)
-            one.published_step(state, *moments, moments[0], case.n, case.limit, variant)
+            rule = StepRule(case.limit, variant)
+            one.published_step(state, PublishedMoments(*moments), moments[0], case.n, rule)
             trace.append(moments.copy())
         return state, np.array(trace)
 
@@ -385,7 +391,8 @@ def test_only_outputs_and_the_first_columns_are_written(backend: str, dtype: str
     one.moments(rows, mean, mean_sq)
     one.curvature(rows, probe_rows, x, point, mean, mean_sq)
     one.published_step_fd(state, grad, grad_sq, probe_grad, case.n, case.limit)
-    one.published_step(state, grad, grad * grad, x, x * x, grad, case.n, case.limit, BBPROP)
+    moments = PublishedMoments(grad, grad * grad, x, x * x)
+    one.published_step(state, moments, grad, case.n, StepRule(case.limit, BBPROP))
 
     for array, copy in zip(inputs, copies, strict=True):
         assert_same_bits(array, copy, "input")
@@ -428,7 +435,8 @@ def test_what_is_not_finite_has_the_bits_of_the_reference(backend: str, dtype: s
     published_numpy.published_step_fd(want, grad, squares, probe_grad, n, 4.0)
     one.published_step_fd(got, grad, squares, probe_grad, n, 4.0)
     assert_same_bits(got, want, "state")
-    told = grad, np.abs(grad_sq), np.abs(probe_grad), probe_grad * probe_grad, grad, n, 4.0, BBPROP
+    moments = PublishedMoments(grad, np.abs(grad_sq), np.abs(probe_grad), probe_grad * probe_grad)
+    told = moments, grad, n, StepRule(4.0, BBPROP)
     published_numpy.published_step(want_bbprop, *told)
     one.published_step(got_bbprop, *told)
     assert_same_bits(got_bbprop, want_bbprop, "state with a curvature that was told")
@@ -546,7 +554,8 @@ def test_outlier_lengthens_the_memory_by_one(backend: str, dtype: str, what: str
     far = np.nextafter(np.array(2, dtype), np.array(3, dtype))
     values, zero = np.array([2, far, -far], dtype), np.zeros(3, dtype)
     grad, curv = (values, zero) if what == "grad" else (zero, values)
-    kernels.load(backend).published_step(state, grad, grad * grad, curv, curv * curv, grad, 1, 4.0, FD)
+    moments = PublishedMoments(grad, grad * grad, curv, curv * curv)
+    kernels.load(backend).published_step(state, moments, grad, 1, StepRule(4.0, FD))
     average = state[G if what == "grad" else H]
     assert average.tolist() == (values * (np.array(1, dtype) / np.array([4, 5, 5], dtype))).tolist()
 
@@ -555,7 +564,8 @@ def test_outlier_lengthens_the_memory_by_one(backend: str, dtype: str, what: str
 def test_infinite_limits_switch_outliers_off(backend: str, dtype: str) -> None:
     state = np.array([0, 0, 0, 0, 0, 4], dtype).reshape(6, 1)  # inf times a variance of 0 is NaN: no outlier
     grad = np.array([1000], dtype)
-    kernels.load(backend).published_step(state, grad, grad * grad, grad, grad * grad, grad, 1, math.inf, FD)
+    moments = PublishedMoments(grad, grad * grad, grad, grad * grad)
+    kernels.load(backend).published_step(state, moments, grad, 1, StepRule(math.inf, FD))
     assert state[[G, H], 0].tolist() == [250, 250]
 
 
@@ -564,7 +574,8 @@ def test_infinite_limits_switch_outliers_off(backend: str, dtype: str) -> None:
 def test_no_step_is_taken_where_no_curvature_was_seen(backend: str, dtype: str, variant: int) -> None:
     state = np.array([2, 3, 9, 0, 0, 1], dtype).reshape(6, 1)  # no noise: rho is 1
     grad, zero = np.array([3], dtype), np.zeros(1, dtype)
-    kernels.load(backend).published_step(state, grad, grad * grad, zero, zero, grad, 1, 4.0, variant)
+    moments = PublishedMoments(grad, grad * grad, zero, zero)
+    kernels.load(backend).published_step(state, moments, grad, 1, StepRule(4.0, variant))
     assert state[[X, TAU], 0].tolist() == [2, 1]
 
 
@@ -577,8 +588,8 @@ def test_step_that_would_overflow_is_not_taken(backend: str, dtype: str, variant
     averages = [1, tiny] if variant == FD else [tiny, 1]
     state = np.array([2, 1e3, 1e6, *averages, 4], dtype).reshape(6, 1)
     curv, curv_sq, grads = state[H].copy(), state[H2].copy(), np.array([grad], dtype)
-    told = grads, grads * grads, curv, curv_sq, grads
-    kernels.load(backend).published_step(state, *told, 1, math.inf, variant)
+    moments = PublishedMoments(grads, grads * grads, curv, curv_sq)
+    kernels.load(backend).published_step(state, moments, grads, 1, StepRule(math.inf, variant))
     assert state[X, 0] == 2
     assert np.isfinite(state[H:TAU]).all()
 
@@ -622,7 +633,8 @@ def all_slots(name: str, dtype: str) -> list[Array]:
     one.curvature(rows, probe_rows, state[X, : case.d].copy(), point, *moments[2:])
     one.published_step_fd(fused, grad, None, probe_grad, 1, 4.0)
     curv = np.abs(probe_grad)
-    one.published_step(stepped, grad, grad * grad, curv, curv * curv, grad, 1, 4.0, BBPROP)
+    told = PublishedMoments(grad, grad * grad, curv, curv * curv)
+    one.published_step(stepped, told, grad, 1, StepRule(4.0, BBPROP))
     return [point, *moments, fused, stepped]
 
 

@@ -6,7 +6,7 @@ import scipy.sparse
 from driving import assert_same, tell
 
 from refsgd import Moments, PublishedVSGD, kernels
-from refsgd.kernels.contract import BBPROP, FD
+from refsgd.kernels.contract import BBPROP, FD, PublishedMoments, StepRule
 from refsgd.sgd.averages import zeros
 
 RULES = {
@@ -284,9 +284,10 @@ def test_step_at_some_columns_is_the_step_there_and_nothing_elsewhere(backend, v
     parts[3] = parts[2] ** 2
     everywhere, there = before.copy(), before.copy()
     kernel = kernels.load(backend)
-    kernel.published_step(everywhere, *parts, parts[0], 3.0, 4.0, variant)
-    some = np.ascontiguousarray(parts[:, columns])
-    kernel.published_step_at(there, columns, np.full(4, 3), *some, 4.0, variant)
+    rule = StepRule(4.0, variant)
+    kernel.published_step(everywhere, PublishedMoments(*parts), parts[0], 3.0, rule)
+    some = PublishedMoments(*np.ascontiguousarray(parts[:, columns]))
+    kernel.published_step_at(there, columns, np.full(4, 3), some, rule)
     np.testing.assert_array_equal(there[:, columns], everywhere[:, columns])
     others = np.delete(np.arange(d), columns)
     np.testing.assert_array_equal(there[:, others], before[:, others])

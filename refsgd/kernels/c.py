@@ -19,6 +19,8 @@ from .contract import (
     Kernels,
     LinearRule,
     LinearState,
+    PublishedMoments,
+    StepRule,
 )
 
 _ABI_VERSION = 9
@@ -168,21 +170,11 @@ def published_probe(state: Array, point: Array) -> None:
     _check(function(_buffer(ctype, state), state.shape[1], point.size, out, _threads))
 
 
-def published_step(
-    state: Array,
-    grad: Array,
-    grad_sq: Array,
-    curv: Array,
-    curv_sq: Array,
-    move: Array,
-    n: float,
-    limit: float,
-    variant: int,
-) -> None:
+def published_step(state: Array, moments: PublishedMoments, move: Array, n: float, rule: StepRule) -> None:
     ctype, function = _PUBLISHED_STEP[state.dtype]
-    inputs = [_buffer(ctype, array) for array in (grad, grad_sq, curv, curv_sq, move)]
-    rows = _buffer(ctype, state, True)
-    _check(function(rows, state.shape[1], grad.size, *inputs, n, limit, variant, _threads))
+    values = [_buffer(ctype, array) for array in moments]
+    where = _buffer(ctype, state, True), state.shape[1], move.size
+    _check(function(*where, values, _buffer(ctype, move), n, rule, _threads))
 
 
 def published_step_fd(
@@ -213,21 +205,12 @@ def add(indices: Array, data: Array, slots: Array, columns: Array, total: Array)
 
 
 def published_step_at(
-    state: Array,
-    columns: Array,
-    count: Array,
-    grad: Array,
-    grad_sq: Array,
-    curv: Array,
-    curv_sq: Array,
-    limit: float,
-    variant: int,
+    state: Array, columns: Array, count: Array, moments: PublishedMoments, rule: StepRule
 ) -> None:
     ctype, function = _PUBLISHED_STEP_AT[state.dtype]
-    inputs = [_buffer(ctype, array) for array in (grad, grad_sq, curv, curv_sq)]
+    values = [_buffer(ctype, array) for array in moments]
     where = _buffer(_INT64S, columns), _buffer(_INT64S, count), columns.size
-    rows = _buffer(ctype, state, True)
-    _check(function(rows, state.shape[1], *where, *inputs, limit, variant))
+    _check(function(_buffer(ctype, state, True), state.shape[1], *where, values, rule))
 
 
 def _csr(samples: Csr) -> tuple[Any, ...]:

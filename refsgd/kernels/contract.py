@@ -30,7 +30,7 @@ N_START, OVERESTIMATE = 10, 10.0
 #: beyond which a whole minibatch counts as that.
 LIMIT, GUARD = 3.0, 8.0
 
-#: What ``variant`` of a published step says: how curvature becomes a rate.
+#: The ``variant`` of `StepRule`: how curvature becomes a rate.
 FD = 0  #: ``rho * h_avg / h2_avg``: vSGD-fd
 BBPROP = 1  #: ``rho / h_avg``: vSGD-l
 
@@ -178,25 +178,31 @@ class PublishedProbe(Protocol):
     def __call__(self, state: Array, point: Array) -> None: ...
 
 
+class PublishedMoments(NamedTuple):
+    """Mean and mean square of the gradient and of the curvature, per parameter."""
+
+    grad: Array
+    grad_sq: Array
+    curv: Array
+    curv_sq: Array
+
+
+class StepRule(NamedTuple):
+    """How a published step is taken."""
+
+    limit: float  #: times a variance, the square beyond which a value is an outlier
+    variant: int  #: `FD` or `BBPROP`
+
+
 class PublishedStep(Protocol):
     """One step from the moments of a minibatch of ``n`` samples; updates ``state`` in place.
 
-    The step goes along ``move``, which is ``grad`` unless samples are reweighted; ``n`` is then the number
-    of samples that reinforce each other, and need not be whole. ``limit`` multiplies a variance to give the
-    square beyond which a value is an outlier.
+    The step goes along ``move``, which is the mean gradient unless samples are reweighted; ``n`` is then the
+    number of samples that reinforce each other, and need not be whole.
     """
 
     def __call__(
-        self,
-        state: Array,
-        grad: Array,
-        grad_sq: Array,
-        curv: Array,
-        curv_sq: Array,
-        move: Array,
-        n: float,
-        limit: float,
-        variant: int,
+        self, state: Array, moments: PublishedMoments, move: Array, n: float, rule: StepRule
     ) -> None: ...
 
 
@@ -247,16 +253,7 @@ class PublishedStepAt(Protocol):
     """
 
     def __call__(
-        self,
-        state: Array,
-        columns: Array,
-        count: Array,
-        grad: Array,
-        grad_sq: Array,
-        curv: Array,
-        curv_sq: Array,
-        limit: float,
-        variant: int,
+        self, state: Array, columns: Array, count: Array, moments: PublishedMoments, rule: StepRule
     ) -> None: ...
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .._numba import inline, jit
-from .contract import BLOCK, FD, MAX_CURV_EXPONENT, WIDEN, Array
+from .contract import BLOCK, FD, MAX_CURV_EXPONENT, WIDEN, Array, PublishedMoments, StepRule
 
 MAX_CURV_F32 = 2.0 ** MAX_CURV_EXPONENT["float32"]
 MAX_CURV_F64 = 2.0 ** MAX_CURV_EXPONENT["float64"]
@@ -47,10 +47,12 @@ def published_probe(state: Array, point: Array) -> None:
 
 
 @inline
-def advance(  # type: ignore[no-untyped-def]
-    x, ga, g2a, ha, h2a, t, g, g2, h, h2, move, n, limit, variant, zero, one
-):
-    """One parameter: everything below the curvature. Numbers, ``zero`` and ``one`` too, have one dtype."""
+def advance(parameter, values, move, n, limit, variant, zero, one):  # type: ignore[no-untyped-def]
+    """One parameter: everything below the curvature. Numbers, ``zero`` and ``one`` too, have one dtype.
+
+    ``parameter`` has one number of each row of the state, ``values`` one of each of `PublishedMoments`.
+    """
+    (x, ga, g2a, ha, h2a, t), (g, g2, h, h2) = parameter, values
     dg, dh = g - ga, h - ha
     g_var, h_var = abs(g2a - ga * ga), abs(h2a - ha * ha)
     is_outlier = (dg * dg > limit * g_var) | (dh * dh > limit * h_var)
@@ -81,26 +83,21 @@ def advance(  # type: ignore[no-untyped-def]
     return x, ga, g2a, ha, h2a, t
 
 
+def published_step(state: Array, moments: PublishedMoments, move: Array, n: float, rule: StepRule) -> None:
+    _step(state, tuple(moments), move, n, tuple(rule))  # Numba is slow to take named tuples
+
+
 @jit
-def published_step(
-    state: Array,
-    grad: Array,
-    grad_sq: Array,
-    curv: Array,
-    curv_sq: Array,
-    move: Array,
-    n: float,
-    limit: float,
-    variant: int,
-) -> None:
+def _step(state: Array, moments: tuple[Array, ...], move: Array, n: float, rule: tuple[float, int]) -> None:
+    (grad, grad_sq, curv, curv_sq), (outliers, variant) = moments, rule
     real, d = state.dtype.type, grad.size
-    zero, one, n, limit = real(0), real(1), real(n), real(limit)
+    zero, one, n, limit = real(0), real(1), real(n), real(outliers)
     x, g_avg, g2_avg = state[0, :d], state[1, :d], state[2, :d]
     h_avg, h2_avg, tau = state[3, :d], state[4, :d], state[5, :d]
     for i in range(d):
         x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i] = advance(
-            x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i],
-            grad[i], grad_sq[i], curv[i], curv_sq[i], move[i], n, limit, variant, zero, one,
+            (x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i]),
+            (grad[i], grad_sq[i], curv[i], curv_sq[i]), move[i], n, limit, variant, zero, one,
         )  # fmt: skip
 
 
@@ -123,28 +120,27 @@ def published_step_fd(
         h = abs((g - probe_grad[i]) / (delta if delta != 0 else one))
         h = min(h if delta != 0 else zero, largest)
         x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i] = advance(
-            x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i],
-            g, g2, h, h * h, g, size, bound, FD, zero, one,
+            (x[i], g_avg[i], g2_avg[i], h_avg[i], h2_avg[i], tau[i]),
+            (g, g2, h, h * h), g, size, bound, FD, zero, one,
         )  # fmt: skip
 
 
-@jit
 def published_step_at(
-    state: Array,
-    columns: Array,
-    count: Array,
-    grad: Array,
-    grad_sq: Array,
-    curv: Array,
-    curv_sq: Array,
-    limit: float,
-    variant: int,
+    state: Array, columns: Array, count: Array, moments: PublishedMoments, rule: StepRule
 ) -> None:
+    _step_at(state, columns, count, tuple(moments), tuple(rule))
+
+
+@jit
+def _step_at(
+    state: Array, columns: Array, count: Array, moments: tuple[Array, ...], rule: tuple[float, int]
+) -> None:
+    (grad, grad_sq, curv, curv_sq), (outliers, variant) = moments, rule
     real = state.dtype.type
-    zero, one, limit = real(0), real(1), real(limit)
+    zero, one, limit = real(0), real(1), real(outliers)
     for j in range(columns.size):
         i, n = columns[j], real(count[j])
         state[0, i], state[1, i], state[2, i], state[3, i], state[4, i], state[5, i] = advance(
-            state[0, i], state[1, i], state[2, i], state[3, i], state[4, i], state[5, i],
-            grad[j], grad_sq[j], curv[j], curv_sq[j], grad[j], n, limit, variant, zero, one,
+            (state[0, i], state[1, i], state[2, i], state[3, i], state[4, i], state[5, i]),
+            (grad[j], grad_sq[j], curv[j], curv_sq[j]), grad[j], n, limit, variant, zero, one,
         )  # fmt: skip

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .contract import FD, MAX_CURV_EXPONENT, WIDEN, Array
-from .samples_numpy import moments
+from . import samples_numpy
+from .contract import FD, MAX_CURV_EXPONENT, WIDEN, Array, PublishedMoments, StepRule
 
 
 def curvature(rows: Array, probe_rows: Array, x: Array, point: Array, mean: Array, mean_sq: Array) -> None:
-    moments(np.abs(rows - probe_rows), mean, mean_sq)
+    samples_numpy.moments(np.abs(rows - probe_rows), mean, mean_sq)
     delta = np.abs(x - point)
     moved = np.where(delta > 0, delta, 1)
     largest = max_curv(x.dtype)
@@ -67,17 +67,8 @@ def variance(second_moment: Array, mean: Array) -> Array:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def published_step(
-    state: Array,
-    grad: Array,
-    grad_sq: Array,
-    curv: Array,
-    curv_sq: Array,
-    move: Array,
-    n: Any,
-    limit: float,
-    variant: int,
-) -> None:
+def published_step(state: Array, moments: PublishedMoments, move: Array, n: Any, rule: StepRule) -> None:
+    (grad, grad_sq, curv, curv_sq), (limit, variant) = moments, rule
     x, g_avg, g2_avg, h_avg, h2_avg, tau = state[:, : grad.size]
 
     # where the limit is infinite and a variance 0, their product is NaN and compares as no outlier
@@ -117,21 +108,13 @@ def published_step_fd(
     curv = np.abs(secant(grad - probe_grad, x - probe_point(x, g_avg)))
     if grad_sq is None:
         grad_sq = grad * grad
-    published_step(state, grad, grad_sq, curv, curv * curv, grad, n, limit, FD)
+    moments = PublishedMoments(grad, grad_sq, curv, curv * curv)
+    published_step(state, moments, grad, n, StepRule(limit, FD))
 
 
 def published_step_at(
-    state: Array,
-    columns: Array,
-    count: Array,
-    grad: Array,
-    grad_sq: Array,
-    curv: Array,
-    curv_sq: Array,
-    limit: float,
-    variant: int,
+    state: Array, columns: Array, count: Array, moments: PublishedMoments, rule: StepRule
 ) -> None:
     rows = state[:, columns]
-    n = count.astype(grad.dtype)
-    published_step(rows, grad, grad_sq, curv, curv_sq, grad, n, limit, variant)
+    published_step(rows, moments, moments.grad, count.astype(moments.grad.dtype), rule)
     state[:, columns] = rows

@@ -125,8 +125,8 @@ class CompiledLoop:
             rows = np.zeros(steps * n, np.int64)
         began = time.perf_counter()
         done, *after = loop(
-            self._call, run.buffer, self._rows, self._work, self._arrays, rows, run.unit, LONGEST * run.scale,
-            run.step_length, *run.sums, *run.counters,
+            self._call, run.buffer, self._rows, self._work, self._arrays, rows,
+            (run.unit, LONGEST * run.scale, run.step_length, *run.sums), tuple(run.counters),
         )  # fmt: skip
         if done:
             run.after_steps(*after)
@@ -226,27 +226,23 @@ def block_sum(values: Array, lanes: Array) -> float:
 
 
 @jit
-def loop(  # type: ignore[no-untyped-def]
-    grad, state, samples, work, arrays, rows, unit, limit, s, g2_sum, tau_sum, n_steps, n_samples,
-    n_gradients, batch_size, start_left, since_probe, since_landing, n_moves,
-):  # fmt: skip
+def loop(grad, state, samples, work, arrays, rows, lengths, counters):  # type: ignore[no-untyped-def]
     """Steps on the samples ``rows``, as many a step as ``samples`` (n, d) has rows: what `Run.tell` does.
 
+    ``lengths``: the unit, the longest step, the step length, the sums of g2_avg and of tau.
     Returns the number of steps done and what `Run.after_steps` takes. It ends early, before the step, where a
     gradient is not finite.
     """
     return unowned_loop(
         grad, unowned_view(state), unowned_view(samples), unowned_view(work), unowned_views(arrays),
-        unowned_view(rows), unit, limit, s, g2_sum, tau_sum, n_steps, n_samples, n_gradients, batch_size,
-        since_probe, since_landing, n_moves,
+        unowned_view(rows), lengths, counters,
     )  # fmt: skip
 
 
 @jit
-def unowned_loop(  # type: ignore[no-untyped-def]
-    grad, state, samples, work, arrays, rows, unit, limit, s, g2_sum, tau_sum, n_steps, n_samples,
-    n_gradients, batch_size, since_probe, since_landing, n_moves,
-):  # fmt: skip
+def unowned_loop(grad, state, samples, work, arrays, rows, lengths, counters):  # type: ignore[no-untyped-def]
+    unit, limit, s, g2_sum, tau_sum = lengths
+    n_steps, n_samples, n_gradients, batch_size, _, since_probe, since_landing, n_moves = counters
     (n, d), n_rows = samples.shape, state.shape[0]
     work = strided_view(work)
     x, point, mean, other = work[0, :d], work[5, :d], work[6, :d], work[7, :d]
@@ -282,8 +278,8 @@ def unowned_loop(  # type: ignore[no-untyped-def]
         since_probe = 0 if is_probe else since_probe + 1
         since_landing = 0 if is_landing else since_landing + 1
     copy_rows(work, state, n_rows, d)
-    counters = n_steps + done, n_samples, n_gradients, batch_size, 0, since_probe, since_landing, n_moves
-    return done, s, (g2_sum, tau_sum), counters
+    after = n_steps + done, n_samples, n_gradients, batch_size, 0, since_probe, since_landing, n_moves
+    return done, s, (g2_sum, tau_sum), after
 
 
 @jit

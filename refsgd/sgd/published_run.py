@@ -15,6 +15,7 @@ from .._config import backend_name
 from .._errors import message
 from .._validation import float_array
 from ..kernels import published_numpy
+from ..kernels.contract import PublishedMoments, StepRule
 from . import orthogonal, shared
 from .averages import N_START, end_start, start_average, start_average_curvature, zeros
 from .moments import Moments, checked_moments, checked_rows, finite_squares, sample_rows, squares
@@ -270,11 +271,12 @@ class PublishedRun:
             weights = orthogonal.weights(here.rows)
             move = weights @ here.rows
             reinforcing = np.count_nonzero(weights) / (float(weights.sum()) or 1.0) or 1.0
-        arguments = mean, squares(here.moments), *curvature, move, reinforcing, limit
+        moments = PublishedMoments(mean, squares(here.moments), *curvature)
         if self.blocks is None:
-            self.kernels.published_step(self._buffer, *arguments, self.rule.variant)
+            rule = StepRule(limit, self.rule.variant)
+            self.kernels.published_step(self._buffer, moments, move, reinforcing, rule)
         else:
-            shared.step(self.state, *arguments, self.blocks)
+            shared.step(self.state, moments, move, reinforcing, limit, self.blocks)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that a run needs to go on, as plain arrays, for example for ``np.savez``.

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .._errors import message
 from ..kernels import published_numpy
+from ..kernels.contract import PublishedMoments, StepRule
 from .averages import N_START, overestimated
 from .csr import Entries, absolute_differences, checked_csr
 from .moments import finite_squares, sample_rows
@@ -133,8 +134,9 @@ class PublishedSparseRun(PublishedRun):
         columns, count, grad, grad_sq = touched
         ready = self._start_at(touched, curv, curv_sq, -self.state.tau[columns])
         at = slice(None) if ready.all() else ready
-        told = columns[at], count[at], grad[at], grad_sq[at], curv[at], curv_sq[at]
-        self.kernels.published_step_at(self._buffer, *told, self.rule.limit, self.rule.variant)
+        moments = PublishedMoments(grad[at], grad_sq[at], curv[at], curv_sq[at])
+        rule = StepRule(self.rule.limit, self.rule.variant)
+        self.kernels.published_step_at(self._buffer, columns[at], count[at], moments, rule)
         if self.rule.curvature == "fd":
             self._point[columns] = published_numpy.probe_point(self.x[columns], self.state.g_avg[columns])
 

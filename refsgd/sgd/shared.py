@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .._errors import message
 from .._validation import integer
 from ..kernels import published_numpy
+from ..kernels.contract import PublishedMoments
 from .averages import PublishedState
 
 Array = NDArray[Any]
@@ -58,17 +59,10 @@ def rates(state: PublishedState, n: float, blocks: Blocks) -> Array:
 
 @np.errstate(over="ignore", invalid="ignore")
 def step(
-    state: PublishedState,
-    grad: Array,
-    grad_sq: Array,
-    curv: Array,
-    curv_sq: Array,
-    move: Array,
-    n: float,
-    limit: float,
-    blocks: Blocks,
+    state: PublishedState, moments: PublishedMoments, move: Array, n: float, limit: float, blocks: Blocks
 ) -> None:
     """`refsgd.kernels.contract.PublishedStep` with one memory and one rate a block."""
+    grad, grad_sq, curv, curv_sq = moments
     x, g_avg, g2_avg, h_avg, h2_avg, tau = state
     far_grad = blocks.sum((grad - g_avg) ** 2) > limit * blocks.sum(published_numpy.variance(g2_avg, g_avg))
     far_curv = blocks.sum((curv - h_avg) ** 2) > limit * blocks.sum(published_numpy.variance(h2_avg, h_avg))
