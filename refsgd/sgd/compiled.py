@@ -34,7 +34,7 @@ from .sampler import Minibatches
 Array = NDArray[Any]
 
 #: Seconds without Python at most, about: how long Ctrl-C and the progress bar wait.
-PAUSE = 0.05
+SECONDS_PER_CALL = 0.05
 
 #: Shape of the loop's work. Rows: x, m, v, tau and the average of x; the second point; the mean gradient at x
 #: and there; four rows of what is summed up; lanes. They are as far apart as the longest is long and a few
@@ -119,8 +119,8 @@ class CompiledLoop:
             self._work = aligned_zeros((N_ROWS, WIDTH), run.x.dtype)
         steps = int(min(self._steps_per_call, max_steps))
         if batches.arrays:
-            steps = min(steps, batches.steps_an_epoch - run.n_steps % batches.steps_an_epoch)
-            rows = batches.rows(run.n_steps, steps)
+            steps = min(steps, batches.steps_per_epoch - run.n_steps % batches.steps_per_epoch)
+            rows = batches.sample_indices(run.n_steps, steps)
         else:
             rows = np.zeros(steps * n, np.int64)
         began = time.perf_counter()
@@ -130,7 +130,7 @@ class CompiledLoop:
         )  # fmt: skip
         if done:
             run.after_steps(*after)
-            is_slow = time.perf_counter() - began > PAUSE
+            is_slow = time.perf_counter() - began > SECONDS_PER_CALL
             self._steps_per_call = max(1, self._steps_per_call // 2) if is_slow else 2 * self._steps_per_call
         return int(done)
 

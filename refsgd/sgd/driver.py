@@ -103,7 +103,7 @@ def step_budget(
         raise ValueError(message("max_iter", must, None, remedy))
     if epochs is None and max_iter is None and not is_endless:
         epochs = 1
-    return min(max_iter or math.inf, epochs * batches.steps_an_epoch if epochs else math.inf)
+    return min(max_iter or math.inf, epochs * batches.steps_per_epoch if epochs else math.inf)
 
 
 def mean_gradient(gradient: Any) -> NDArray[Any]:

@@ -116,7 +116,7 @@ def checked_moments(
         If it is not finite, or so large that its square is not.
     """
     if isinstance(gradient, tuple):
-        moments = told_moments(name, gradient, x)
+        moments = moments_from_tuple(name, gradient, x)
     elif hasattr(gradient, "tocsr"):
         entries = checked_csr(name, gradient.tocsr(), x, backend)
         moments = Moments(entries.n_samples, mean, mean_sq)
@@ -158,7 +158,7 @@ def mean_gradient(
     if isinstance(gradient, np.ndarray) and gradient.shape == x.shape and gradient.dtype == x.dtype:
         return 1, np.ascontiguousarray(gradient)
     if isinstance(gradient, tuple):
-        n, mean, *_ = told_moments(name, gradient, x)
+        n, mean, *_ = moments_from_tuple(name, gradient, x)
         return n, mean
     if hasattr(gradient, "tocsr"):
         entries = checked_csr(name, gradient.tocsr(), x, backend)
@@ -198,7 +198,7 @@ def sample_gradients(name: str, gradient: Any, x: NDArray[Any]) -> NDArray[Any]:
     return in_dtype(checked_rows(name, gradient, x.size), x.dtype)
 
 
-def told_moments(name: str, fields: tuple[Any, ...], x: NDArray[Any]) -> Moments:
+def moments_from_tuple(name: str, fields: tuple[Any, ...], x: NDArray[Any]) -> Moments:
     """Moments of parameters like ``x``, from a tuple of their fields."""
     if len(fields) not in (2, 3):
         must = "have the fields n_samples, mean and mean_sq of Moments"

@@ -56,7 +56,7 @@ class PublishedVSGD(ScipyMethod, PublishedRule):
     what                published in            line
     ==================  ======================  ===================================
     rate of vSGD-l      1206.1106, eq. (7)      ``kernels.bbprop_rates``
-    rates of -g and -b  1206.1106, section 4.2  ``refsgd.sgd.shared.rates``
+    rates of -g and -b  1206.1106, section 4.2  ``refsgd.sgd.block_rates.rates``
     slow start          1206.1106, section 4    ``refsgd.sgd.averages.end_start``
     rate of vSGD-fd     1301.3764, algorithm 1  ``kernels.fd_rates``
     minibatches of n    1301.3764, eq. (3)      ``kernels.signal_share``

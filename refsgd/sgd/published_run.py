@@ -15,7 +15,7 @@ from .._config import backend_name
 from .._errors import message
 from .._validation import float_array
 from ..kernels import published_numpy
-from . import orthogonal, shared
+from . import block_rates, orthogonal
 from .averages import N_START, end_start, start_average, start_average_curvature, zeros
 from .moments import Moments, checked_moments, checked_rows, finite_squares, sample_rows, squares
 from .published_rule import PublishedRule
@@ -71,7 +71,7 @@ class PublishedRun:
         self._backend = kernels.resolve(backend_name(backend))
         self.kernels = kernels.load(self._backend)
         sizes = blocks if blocks is not None else [x0.size]
-        self.blocks = None if rule.sharing == "element" else shared.Blocks.of(sizes, x0.size)
+        self.blocks = None if rule.sharing == "element" else block_rates.Blocks.of(sizes, x0.size)
         self._buffer, self.state = zeros(x0.size, x0.dtype)
         self.state.x[:] = x0
         self.n_steps = 0
@@ -174,7 +174,7 @@ class PublishedRun:
             remedy = "pass the mean squared gradient too"
             raise ValueError(message("mean_sq", "be given for n_samples > 1", None, remedy))
         rows = self._rows("grad", gradient, here.n_samples)
-        return Minibatch(here, rows, self._told_curvature(diag_hess, here.n_samples))
+        return Minibatch(here, rows, self._given_curvature(diag_hess, here.n_samples))
 
     def _checked_probe(self, gradient: Any, here: Any) -> Any:
         """What is told at the probe of the open minibatch ``here``."""
@@ -210,7 +210,7 @@ class PublishedRun:
             return None
         return np.ascontiguousarray(sample_rows(name, gradient, self.x.size), self.x.dtype)
 
-    def _told_curvature(self, diag_hess: Any, n_samples: int) -> tuple[Array, Array] | None:
+    def _given_curvature(self, diag_hess: Any, n_samples: int) -> tuple[Array, Array] | None:
         """Mean and mean square of what the user says the curvature is."""
         if diag_hess is None:
             return None
@@ -274,7 +274,7 @@ class PublishedRun:
         if self.blocks is None:
             self.kernels.published_step(self._buffer, *arguments, self.rule.variant)
         else:
-            shared.step(self.state, *arguments, self.blocks)
+            block_rates.step(self.state, *arguments, self.blocks)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that a run needs to go on, as plain arrays, for example for ``np.savez``.
