@@ -33,7 +33,7 @@ class Cache(FunctionCache):
     """Numba's cache of one function, fresh while no source of the package changes."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
+        super().__init__(function)  # type: ignore[no-untyped-call]
         self._cache_file._source_stamp = (self._cache_file._source_stamp, sources_digest())
 
     def save_overload(self, signature: Any, data: Any) -> None:
@@ -41,7 +41,7 @@ class Cache(FunctionCache):
         # it and writes it back.
         with open(Path(self.cache_path) / "refsgd.lock", "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            super().save_overload(signature, data)
+            super().save_overload(signature, data)  # type: ignore[no-untyped-call]
 
 
 def jit(function: Callable[..., Any], **options: Any) -> Any:

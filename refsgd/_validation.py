@@ -74,7 +74,7 @@ def real_number(name: str, value: Any) -> float:
 
 def float_dtype(name: str, value: Any) -> np.dtype[Any]:
     """Return ``value`` as a dtype if it is float32 or float64."""
-    dtype = np.dtype(value)
+    dtype: np.dtype[Any] = np.dtype(value)
     if dtype not in FLOATS:
         raise TypeError(message(name, "be float32 or float64", dtype, "choose one of these"))
     return dtype

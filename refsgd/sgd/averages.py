@@ -65,4 +65,5 @@ def overestimated(g2_avg: NDArray[Any], d: int) -> NDArray[Any]:
     .. [1] Schaul, Zhang & LeCun, *No more pesky learning rates*, arXiv 1206.1106.
     """
     factor = max(1.0, d / 10)
-    return np.minimum(g2_avg, np.finfo(g2_avg.dtype).max / factor) * factor
+    larger: NDArray[Any] = np.minimum(g2_avg, np.finfo(g2_avg.dtype).max / factor) * factor
+    return larger

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from .._errors import message
 from .._memory import aligned_zeros
-from .._numba import jit
+from .._numba import inline, jit
 from ..kernels import dense_numba, samples_numba
-from ..kernels.contract import BLOCK, LANES, WIDEN
+from ..kernels.contract import BLOCK, LANES, LIMIT, WIDEN
 from ..kernels.dense_numpy import guarded
 from . import length
 from .run import Run
@@ -154,7 +154,7 @@ def pointer(typing_context: Any, address: Any) -> Any:
 @register_jitable
 def unowned_view(array: Array) -> Array:
     """The same memory without a count of its owners, which costs more than a short step."""
-    return numba.carray(pointer(array.ctypes.data), array.shape, array.dtype)  # type: ignore[call-arg]
+    return numba.carray(pointer(array.ctypes.data), array.shape, array.dtype)  # type: ignore[attr-defined,call-arg]
 
 
 def unowned_views(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -193,7 +193,7 @@ def strided_view(work: Array) -> Array:
 
     So it sees that they do not overlap, and takes vectors of parameters without asking in each step.
     """
-    return numba.carray(pointer(work.ctypes.data), (N_ROWS, WIDTH), work.dtype)  # type: ignore[call-arg]
+    return numba.carray(pointer(work.ctypes.data), (N_ROWS, WIDTH), work.dtype)  # type: ignore[attr-defined,call-arg]
 
 
 @register_jitable
@@ -210,7 +210,7 @@ def copy_rows(source: Array, target: Array, n_rows: int, d: int) -> None:
             target[row, i] = source[row, i]
 
 
-@dense_numba.inline
+@inline
 def block_sum(values: Array, lanes: Array) -> float:
     """The sum of at most a block, in the order that the contract lays down.
 
@@ -296,7 +296,7 @@ def evaluate(grad, x, arrays, batch, samples, mean):  # type: ignore[no-untyped-
         samples_numba.moments(samples[: batch.size], mean, None)
 
 
-@dense_numba.inline
+@inline
 def energy_of(work, row, d, unit):  # type: ignore[no-untyped-def]
     """`Check` of the contract, of one row of the work."""
     work, factor = strided_view(work), work.dtype.type(unit)
@@ -306,7 +306,7 @@ def energy_of(work, row, d, unit):  # type: ignore[no-untyped-def]
     return block_sum(work[8, :d], work[12, :LANES])
 
 
-@dense_numba.inline
+@inline
 def probe(work, d, size):  # type: ignore[no-untyped-def]
     real, work = work.dtype.type, strided_view(work)
     reach, eps, one = real(size), real(WIDEN * np.finfo(work.dtype).eps), real(1)
@@ -314,16 +314,16 @@ def probe(work, d, size):  # type: ignore[no-untyped-def]
         work[5, i] = dense_numba.probe_point(work[0, i], work[1, i], work[2, i], reach, eps, one)
 
 
-@dense_numba.inline
+@inline
 def land(work, d, unit, size):  # type: ignore[no-untyped-def]
     real, work = work.dtype.type, strided_view(work)
-    factor, reach, most, zero, one = real(unit), real(size), real(dense_numba.LIMIT), real(0), real(1)
+    factor, reach, most, zero, one = real(unit), real(size), real(LIMIT), real(0), real(1)
     for i in range(d):
         g = factor * work[6, i]
         work[5, i], _ = dense_numba.moved(work[0, i], work[1, i], work[2, i], g, reach, most, zero, one)
 
 
-@dense_numba.inline
+@inline
 def secant(work, d, unit):  # type: ignore[no-untyped-def]
     real, work = work.dtype.type, strided_view(work)
     factor, zero, one, lanes = real(unit), real(0), real(1), work[12, :LANES]
@@ -349,7 +349,7 @@ def after_second(s, sums, is_probe, memory, n_steps, limit):  # type: ignore[no-
     return landed(s, descent, along, share)
 
 
-@dense_numba.inline
+@inline
 def step(work, d, factor, size, share, has_average):  # type: ignore[no-untyped-def]
     """`Step` of the contract, on the rows of the work."""
     real, work, whole = work.dtype.type, strided_view(work), padded_size(d)

@@ -77,7 +77,7 @@ class Driver:
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """What ``resume`` takes."""
-        return self.run.state_dict() | self.batches.state_dict()
+        return {**self.run.state_dict(), **self.batches.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Continue from a `state_dict`."""
@@ -112,5 +112,6 @@ def mean_gradient(gradient: Any) -> NDArray[Any]:
         return np.array(gradient[1])
     if hasattr(gradient, "tocsr"):
         return np.asarray(gradient.mean(axis=0)).ravel()
-    gradient = np.asarray(gradient)
-    return gradient.copy() if gradient.ndim == 1 else gradient.mean(axis=0)
+    array = np.asarray(gradient)
+    mean: NDArray[Any] = array.copy() if array.ndim == 1 else array.mean(axis=0)
+    return mean

@@ -82,10 +82,10 @@ class Moments(NamedTuple):
 
 def checked_rows(name: str, rows: Any, d: int | str) -> NDArray[Any]:
     """Per-sample gradients (n, d) with n >= 1, whatever their values."""
-    rows = float_array(name, rows, ("n", d), finite=False, remedy="pass one row per sample")
-    if len(rows) == 0:
-        raise ValueError(message(name, "have at least one row", rows.shape, "drop empty minibatches"))
-    return rows
+    checked = float_array(name, rows, ("n", d), finite=False, remedy="pass one row per sample")
+    if len(checked) == 0:
+        raise ValueError(message(name, "have at least one row", checked.shape, "drop empty minibatches"))
+    return checked
 
 
 def sample_rows(name: str, gradient: Any, d: int) -> NDArray[Any]:
