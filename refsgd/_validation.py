@@ -1,4 +1,4 @@
-"""Checks at the door: public functions call these, nothing behind the door checks again."""
+"""Checks of arguments: public functions call these, internal ones do not check again."""
 
 from __future__ import annotations
 

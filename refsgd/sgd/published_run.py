@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _checkpoint, kernels
-from .._config import backend_name
+from .._config import BackendName, backend_name
 from .._errors import message
 from .._validation import float_array
 from ..kernels import published_numpy
@@ -83,7 +83,7 @@ class PublishedRun:
         x0: Array,
         *,
         blocks: Sequence[int] | None = None,
-        backend: str | None = None,
+        backend: BackendName | None = None,
     ) -> None:
         x0 = start_point(x0)
         if (blocks is None) == (rule.sharing == "blocks"):
@@ -385,7 +385,7 @@ def _unpickle(
     rule: PublishedRule,
     x: Array,
     blocks: list[int] | None,
-    backend: str,
+    backend: BackendName,
     state: Mapping[str, NDArray[Any]],
 ) -> PublishedRun:
     """The run of a pickle."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _checkpoint, kernels
-from .._config import backend_name
+from .._config import BackendName, backend_name
 from .._errors import message
 from .._validation import integer
 from ..kernels.contract import GUARD, LIMIT, N_START, OVERESTIMATE, n_blocks
@@ -122,7 +122,12 @@ class Run:
     """
 
     def __init__(
-        self, rule: Rule, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
+        self,
+        rule: Rule,
+        x0: Array,
+        *,
+        groups: Sequence[int] | None = None,
+        backend: BackendName | None = None,
     ) -> None:
         x0 = start_point(x0)
         d, dtype = x0.size, x0.dtype
@@ -647,7 +652,7 @@ def _unpickle(
     rule: Rule,
     x: Array,
     groups: list[int] | None,
-    backend: str,
+    backend: BackendName,
     state: Mapping[str, NDArray[Any]],
 ) -> Run:
     """The run of a pickle."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._config import BackendName
 from .._errors import message
 from ..kernels.contract import N_START, OVERESTIMATE, WIDEN, n_blocks
 from ..kernels.dense_numpy import guarded
@@ -51,7 +52,12 @@ class SparseRun(Run):
     """
 
     def __init__(
-        self, rule: Rule, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
+        self,
+        rule: Rule,
+        x0: Array,
+        *,
+        groups: Sequence[int] | None = None,
+        backend: BackendName | None = None,
     ) -> None:
         if groups is not None:
             remedy = "each parameter begins at its first touch: leave them out"
