@@ -158,7 +158,12 @@ BUGS = [
         "if False:",
         "test_vsgd.py::test_gradients_that_grow_without_end_are_named",
     ),
-    Bug(RUN, "self._count(batch, second, 1, 0)", "self._count(batch, second, 0, 0)", DENSE_LOOPS),
+    Bug(
+        RUN,
+        "self._count(batch, second, 1, 0)\n\n",
+        "self._count(batch, second, 0, 0)\n\n",
+        DENSE_LOOPS,
+    ),
     # The sparse rule
     Bug(SPARSE, "self.x.dtype.type(OVERESTIMATE) * g[is_new] ** 2", "g[is_new] ** 2", SPARSE_LOOPS),
     Bug(SPARSE, "tau[is_new] = N_START", "tau[is_new] = 1", SPARSE_LOOPS),

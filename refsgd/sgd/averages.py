@@ -1,4 +1,4 @@
-"""The running averages of the published rules: their layout in memory, and how they begin."""
+"""The running averages of the published rules: their layout in memory and their start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .state import allocate
 
-#: Minibatches that are only averaged, at a fixed x, before the first step.
+#: Minibatches that only fill the averages, at a fixed x, before the first step.
 N_START = 10
 
 
@@ -46,7 +46,7 @@ def start_average(state: PublishedState, grad: NDArray[Any], grad_sq: NDArray[An
 def start_average_curvature(
     state: PublishedState, curv: NDArray[Any], curv_sq: NDArray[Any], count: int
 ) -> None:
-    """Plain mean of the curvatures of the start, of which this is number ``count`` = 1, 2, ..."""
+    """Plain mean of the curvatures of the start: number ``count`` = 1, 2, ..."""
     state.h_avg[:] += (curv - state.h_avg) / count
     state.h2_avg[:] += (curv_sq - state.h2_avg) / count
 

@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 
 class Blocks(NamedTuple):
-    """Neighbouring parameters that share a rate: how many each block has, and where it begins."""
+    """Neighbouring parameters that share a rate: the length and the start of each block."""
 
     lengths: Array
     starts: Array
@@ -68,7 +68,7 @@ def step(
     limit: float,
     blocks: Blocks,
 ) -> None:
-    """`refsgd.kernels.contract.PublishedStep` with one memory and one rate a block."""
+    """`refsgd.kernels.contract.PublishedStep` with one memory and one rate per block."""
     x, g_avg, g2_avg, h_avg, h2_avg, tau = state
     far_grad = blocks.sum((grad - g_avg) ** 2) > limit * blocks.sum(published_numpy.variance(g2_avg, g_avg))
     far_curv = blocks.sum((curv - h_avg) ** 2) > limit * blocks.sum(published_numpy.variance(h2_avg, h_avg))

@@ -33,7 +33,7 @@ from .sampler import Minibatches
 
 Array = NDArray[Any]
 
-#: Seconds without Python at most, about: how long Ctrl-C and the progress bar wait.
+#: Seconds that a call of the loop should take at most: so long Ctrl-C and the progress bar wait.
 SECONDS_PER_CALL = 0.05
 
 #: Shape of the loop's work. Rows: x, m, v, tau and the average of x; the second point; the mean gradient at x
@@ -41,7 +41,7 @@ SECONDS_PER_CALL = 0.05
 #: cache lines, so that they do not alias.
 N_ROWS, WIDTH = 13, BLOCK + 2 * LANES
 
-#: What a user may have asked of the compiler, and gets here too.
+#: Options of the user's `numba.njit` that hold here too.
 OPTIONS = ("boundscheck", "error_model", "fastmath")
 
 curvature, weight = jit(length.curvature), jit(length.weight)
@@ -88,17 +88,17 @@ class SampleGradient:
         return rows
 
     def loop_for(self, run: Any) -> CompiledLoop | None:
-        """What does several steps of ``run`` at once; None where a step is more than this loop knows.
+        """A loop that does several steps of ``run`` at once; None if the loop does not know its rule.
 
-        It is for the default rule with dense weighting and up to `BLOCK` parameters. Beyond, the time that
-        Python takes around a step no longer matters.
+        It knows the default rule with dense weighting and up to `BLOCK` parameters. For more, the Python
+        overhead no longer matters.
         """
         is_dense = isinstance(run, Run) and run.rule.weighting == "dense"
         return CompiledLoop(self.call, run) if is_dense and run.x.size <= BLOCK else None
 
 
 class CompiledLoop:
-    """The loop and the memory that it works in."""
+    """The loop and its working memory."""
 
     def __init__(self, call: Any, run: Run) -> None:
         self._call, self._run = call, run
@@ -106,9 +106,9 @@ class CompiledLoop:
         self._steps_per_call = 1
 
     def __call__(self, batches: Minibatches, max_steps: float) -> int:
-        """Do at most so many steps, all within one epoch; return how many. 0: let Python do one.
+        """Do up to ``max_steps`` steps within one epoch; return how many; 0 if Python must do the next.
 
-        That is for the start, for parameters that begin late, and for a gradient that is not finite.
+        Python does the start, parameters that begin late, and gradients that are not finite.
         """
         run, n = self._run, batches.batch_size
         if not run.is_whole or run.counters.start_left or run.is_open:
@@ -153,7 +153,7 @@ def pointer(typing_context: Any, address: Any) -> Any:
 
 @register_jitable
 def unowned_view(array: Array) -> Array:
-    """The same memory without a count of its owners, which costs more than a short step."""
+    """The same memory without reference counting, which costs more than a short step."""
     return numba.carray(pointer(array.ctypes.data), array.shape, array.dtype)  # type: ignore[attr-defined,call-arg]
 
 
@@ -189,16 +189,16 @@ def fill(grad: Any, x: Array, arrays: tuple[Array, ...], rows: Array, out: Array
 
 @register_jitable
 def strided_view(work: Array) -> Array:
-    """The work of `CompiledLoop` as an array of which the compiler knows how far apart rows are.
+    """The work of `CompiledLoop` as an array whose shape the compiler knows.
 
-    So it sees that they do not overlap, and takes vectors of parameters without asking in each step.
+    So the compiler sees that rows do not overlap, and vectorises without checks in each step.
     """
     return numba.carray(pointer(work.ctypes.data), (N_ROWS, WIDTH), work.dtype)  # type: ignore[attr-defined,call-arg]
 
 
 @register_jitable
 def padded_size(d: int) -> int:
-    """As many parameters as fill whole vectors. Those beyond d are zeros, which a step leaves zeros."""
+    """``d`` rounded up to whole vectors. The entries beyond d are zeros, and a step keeps them zeros."""
     return -(-d // LANES) * LANES
 
 
@@ -230,7 +230,7 @@ def loop(  # type: ignore[no-untyped-def]
     grad, state, samples, work, arrays, rows, unit, limit, s, g2_sum, tau_sum, n_steps, n_samples,
     n_gradients, batch_size, start_left, since_probe, since_landing, n_moves,
 ):  # fmt: skip
-    """Steps on the samples ``rows``, as many a step as ``samples`` (n, d) has rows: what `Run.tell` does.
+    """The steps of `Run.tell` on the samples ``rows``, as many per step as ``samples`` (n, d) has rows.
 
     Returns the number of steps done and what `Run.after_steps` takes. It ends early, before the step, where a
     gradient is not finite.

@@ -1,4 +1,4 @@
-"""Per-sample gradients as sparse rows: what is accepted, and its entries."""
+"""Per-sample gradients as CSR matrices: checks, and their entries."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def checked_csr(name: str, csr: Any, x: Array, backend: Kernels) -> Entries:
 
 
 def absolute_differences(here: Entries, there: Entries) -> Array:
-    """``|g - g'|`` at each entry of ``here``; an entry that is missing in ``there`` is 0 there."""
+    """``|g - g'|`` at each entry of ``here``; entries missing in ``there`` count as 0."""
     if np.array_equal(here.indptr, there.indptr) and np.array_equal(here.indices, there.indices):
         differences: Array = np.abs(here.data - there.data)
         return differences

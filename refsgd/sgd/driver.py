@@ -1,4 +1,4 @@
-"""A run, the minibatches it is fed with, and the gradient that is evaluated on them."""
+"""A run together with its minibatches and its gradient function."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Driver:
     """What `minimize` and `iterate` do step by step.
 
     ``run`` is a `refsgd.Run` or any other with its methods; ``grad(x, *batch)`` and ``diag_hess(x, *batch)``
-    are those of `minimize`.
+    are as for `minimize`.
 
     Attributes
     ----------
     interrupts : Interrupts
         Holds Ctrl-C back while the run changes.
     mean_grad : (d,) array or None
-        The mean gradient at x of the last minibatch, if such are kept; then no steps are done without Python.
+        The mean gradient at x of the last minibatch, with ``keeps_gradients``; this excludes compiled loops.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Driver:
                 self._loop = None if keeps_gradients else kernel.loop_for(run)
 
     def step(self, max_steps: float) -> int:
-        """Do a step, or several, at most ``max_steps``, if they need no Python; return how many."""
+        """Do one step, or without Python up to ``max_steps``; return the number of steps done."""
         done = 0
         if self._loop is not None:
             with self.interrupts:
@@ -88,7 +88,7 @@ class Driver:
 def step_budget(
     epochs: int | None, max_iter: int | None, batches: Minibatches, *, is_endless: bool = False
 ) -> float:
-    """The number of steps to do, inf if only a criterion ends them; one epoch if nothing else is said.
+    """The number of steps to do: inf if only a criterion ends them, one epoch by default.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def step_budget(
 
 
 def mean_gradient(gradient: Any) -> NDArray[Any]:
-    """The mean (d,) of what a gradient function returned: rows, dense or sparse, or moments."""
+    """The mean (d,) of the gradient that a function returned: rows, dense or sparse, or moments."""
     if isinstance(gradient, tuple):
         return np.array(gradient[1])
     if hasattr(gradient, "tocsr"):

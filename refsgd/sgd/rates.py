@@ -1,4 +1,4 @@
-"""Published learning rates, read off the running averages: what a step multiplies the gradient with."""
+"""Learning rates of the published rules, computed from the running averages."""
 
 from __future__ import annotations
 
