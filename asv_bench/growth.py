@@ -108,7 +108,7 @@ def begun_run(d: int, dtype: str, **rule: Any) -> refsgd.Run:
 
 def dense(largest: float) -> None:
     figure, (times, memory) = panels(
-        "Dense step, one thread", ("parameters", "ns a parameter"), ("parameters", "bytes a parameter")
+        "Dense step, one thread", ("parameters", "ns per parameter"), ("parameters", "bytes per parameter")
     )
     for dtype, line in zip(DTYPES, ("-", "--"), strict=True):
         size = np.dtype(dtype).itemsize
@@ -135,8 +135,8 @@ def dense(largest: float) -> None:
 def sparse(largest: float) -> None:
     figure, (times, memory) = panels(
         "Sparse step of one sample, one thread",
-        ("parameters", "µs a sample, float32"),
-        ("parameters", "bytes a parameter"),
+        ("parameters", "µs per sample, float32"),
+        ("parameters", "bytes per parameter"),
     )
     dims = [d for d in DIMS if 10_000 <= d <= largest and fits(80 * d)]
     for nnz, line in ((75, "-"), (7_500, "--")):
@@ -166,7 +166,7 @@ def moments(largest: float) -> None:
     d = 10_000
     figure, (times, memory) = panels(
         f"Mean and mean square of rows of {d:,} numbers, float32, one thread",
-        ("rows", "ns a number"),
+        ("rows", "ns per number"),
         ("rows", "MiB beside the rows"),
     )
     counts = [n for n in (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000) if n * d <= largest]
@@ -194,10 +194,10 @@ def directions(largest: float) -> None:
     d, n = 1_000, 256
     figure, axes = panels(
         "DirectionStats of float32 rows, one thread",
-        (f"rows of {d:,} dimensions", "ms an update"),
+        (f"rows of {d:,} dimensions", "ms per update"),
         (f"rows of {d:,} dimensions", "MiB beside the rows"),
-        (f"dimensions of {n} rows", "ms an update"),
-        (f"dimensions of {n} rows", "bytes a dimension beside the rows"),
+        (f"dimensions of {n} rows", "ms per update"),
+        (f"dimensions of {n} rows", "bytes per dimension beside the rows"),
     )
     counts = [round(10**power) for power in np.arange(1, 5.1, 0.5) if 10**power * d <= largest]
     dims = [round(10**power) for power in np.arange(1, 6.1, 0.5) if 10**power * n <= largest]

@@ -1,4 +1,4 @@
-"""Which backend and how many threads: the only settings of the library."""
+"""The only settings of the library: the backend and the number of threads."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 _backend: BackendName | None = None
 
 
-def use_backend(name: str | None) -> None:
+def use_backend(name: BackendName | None) -> None:
     """Choose the kernels for everything that follows: ``"c"``, ``"numba"``, ``"numpy"`` or ``"auto"``.
 
-    None gives the choice back to the environment variable ``REFSGD_BACKEND``, else to ``"auto"``, the first
-    of c, numba and numpy that works. A backend asked for by name never falls back to another.
+    ``"auto"`` is the first of c, numba and numpy that works. A backend chosen by name never falls back to
+    another.
+
+    Parameters
+    ----------
+    name : {"auto", "c", "numba", "numpy"} or None
+        None returns the choice to the environment variable ``REFSGD_BACKEND``, else to ``"auto"``.
 
     Raises
     ------
@@ -26,6 +31,10 @@ def use_backend(name: str | None) -> None:
         If there is no backend of that name.
     BackendError
         If that backend cannot be used here.
+
+    See Also
+    --------
+    show_backends : which backends are available.
 
     Examples
     --------
@@ -52,9 +61,18 @@ def backend_name(argument: str | None = None) -> BackendName:
 def set_num_threads(n: int) -> None:
     """Let C kernels use up to ``n`` threads on large arrays. No result depends on it.
 
-    Without this they use what OpenMP has: ``OMP_NUM_THREADS`` where it is set, else the number of usable
-    cores. Where that is lower it is raised to ``n``, for the thread that calls this. Limits that
-    threadpoolctl sets later hold all the same.
+    By default they use ``OMP_NUM_THREADS``, or if it is not set the number of usable cores. If that is lower
+    than ``n``, this function raises it for the thread that calls it. Later limits by threadpoolctl still
+    hold.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
+    See Also
+    --------
+    get_num_threads : the present limit.
 
     Examples
     --------
@@ -69,12 +87,31 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """The number of threads that C kernels may use, called from this thread: 1 where there are none."""
+    """The number of threads that C kernels may use if this thread calls them; 1 without C kernels.
+
+    Returns
+    -------
+    int
+
+    See Also
+    --------
+    set_num_threads : changes it.
+
+    Examples
+    --------
+    >>> import refsgd
+    >>> refsgd.get_num_threads() >= 1
+    True
+    """
     return kernels.get_num_threads()
 
 
 def show_backends() -> None:
-    """Print which backends are there, or why not, and what they run on.
+    """Print which backends are available, or why not, and what they run on.
+
+    See Also
+    --------
+    use_backend : chooses one.
 
     Examples
     --------

@@ -1,14 +1,30 @@
-"""The one form of every message about bad input: name, requirement, what came, remedy."""
+"""The one form of all messages about bad input: name, requirement, value, remedy."""
 
 from __future__ import annotations
 
 
 class BackendError(ImportError):
-    """A kernel backend that was asked for by name cannot be used."""
+    """A kernel backend that the user chose by name cannot be used.
+
+    See Also
+    --------
+    refsgd.show_backends : says why.
+
+    Examples
+    --------
+    >>> issubclass(BackendError, ImportError)
+    True
+    """
 
 
 class NumericalWarning(RuntimeWarning):
-    """A run met a value that is not finite and stopped with its last good state."""
+    """A run met a value that is not finite and stopped with its last good state.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> warnings.simplefilter("error", NumericalWarning)  # to stop the program too
+    """
 
 
 def message(name: str, must: str, got: object, remedy: str) -> str:

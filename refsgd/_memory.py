@@ -12,7 +12,7 @@ LINE = 64  # bytes
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros that begin with a cache line: what lies across two is slow to read again."""
+    """Zeros that begin with a cache line: a vector that straddles two lines is slow to reload."""
     size = math.prod(shape)
     flat = np.zeros(size + LINE // dtype.itemsize, dtype)
     begin = -flat.ctypes.data % LINE // dtype.itemsize

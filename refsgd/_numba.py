@@ -1,7 +1,7 @@
-"""`numba.njit` for all compiled code of the package, with a cache that a change of any source makes stale.
+"""`numba.njit` for all compiled code of the package, with a cache that any change of the sources invalidates.
 
-Numba looks only at the file of a function to see whether what it has cached is fresh. But constants and
-functions of other files are compiled into it: after a change there it would go on with the old ones.
+Numba decides by the file of a function whether its cached code is fresh. But the code also contains constants
+and functions of other files: after a change there Numba would keep using the old ones.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Cache(FunctionCache):
     """Numba's cache of one function, fresh while no source of the package changes."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
+        super().__init__(function)  # type: ignore[no-untyped-call]
         self._cache_file._source_stamp = (self._cache_file._source_stamp, sources_digest())
 
     def save_overload(self, signature: Any, data: Any) -> None:
@@ -41,11 +41,11 @@ class Cache(FunctionCache):
         # it and writes it back.
         with open(Path(self.cache_path) / "refsgd.lock", "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            super().save_overload(signature, data)
+            super().save_overload(signature, data)  # type: ignore[no-untyped-call]
 
 
 def jit(function: Callable[..., Any], **options: Any) -> Any:
-    """Compile a function on its first call, or load what was compiled then. Divisions are NumPy's."""
+    """Compile a function on its first call, or load it from the cache. Division by 0 is as in NumPy."""
     dispatcher = numba.njit(error_model="numpy", nogil=True, **options)(function)
     with contextlib.suppress(RuntimeError):  # where no folder can be written to, each process compiles
         dispatcher._cache = Cache(function)
@@ -55,6 +55,7 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
 def inline(function: Callable[..., Any]) -> Any:
     """`jit`, but compiled into each caller.
 
-    For short loops: a call with some arrays takes as long, and the compiler forgets how far apart these are.
+    For short loops: a call with some arrays takes as long as the loop, and the compiler then no longer knows
+    the distances between rows.
     """
     return jit(function, inline="always")

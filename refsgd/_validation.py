@@ -1,4 +1,4 @@
-"""Checks at the door: public functions call these, nothing behind the door checks again."""
+"""Checks of arguments: public functions call these, internal ones do not check again."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def real_number(name: str, value: Any) -> float:
 
 def float_dtype(name: str, value: Any) -> np.dtype[Any]:
     """Return ``value`` as a dtype if it is float32 or float64."""
-    dtype = np.dtype(value)
+    dtype: np.dtype[Any] = np.dtype(value)
     if dtype not in FLOATS:
         raise TypeError(message(name, "be float32 or float64", dtype, "choose one of these"))
     return dtype

@@ -1,6 +1,6 @@
-"""Data sets for experiments: the digits that come with the package, and IDX files in a folder of the user's.
+"""Data sets for experiments: the digits that come with the package, and IDX files in a folder of the user.
 
-Nothing here reaches for the network.
+Nothing here uses the network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,17 @@ from ._validation import float_dtype
 
 
 class Dataset(NamedTuple):
-    """Samples and labels to train on and to test with."""
+    """Samples and labels for training and for testing.
+
+    See Also
+    --------
+    load_digits, load_mnist : return one.
+
+    Examples
+    --------
+    >>> load_digits().name
+    'digits'
+    """
 
     X_train: NDArray[np.floating[Any]]
     """float32 or float64 ``(n_train, n_features)``, in [0, 1]."""
@@ -38,15 +48,15 @@ class Dataset(NamedTuple):
 def load_digits(dtype: DTypeLike = np.float32) -> Dataset:
     """Return the 1,797 images of 8 x 8 pixels of the UCI optical digits, which come with the package.
 
-    The source is ordered by writer. So the rows are shuffled once, by the permutation of
-    ``np.random.default_rng(0)``, and the first 80 % are for training: 1,437 rows, and 360 for testing.
+    The source is ordered by writer. So the samples are shuffled once, by the permutation of
+    ``np.random.default_rng(0)``, and the first 80 % are for training: 1,437 samples, and 360 for testing.
     Nothing keeps the classes in proportion. ``data/README.md`` beside this module has the source and the
     licence.
 
     Parameters
     ----------
     dtype : float32 or float64
-        Of the pixels, which are divided by their maximum of 16.
+        The dtype of the pixels, which are divided by their maximum of 16.
 
     Returns
     -------
@@ -57,6 +67,10 @@ def load_digits(dtype: DTypeLike = np.float32) -> Dataset:
     ------
     TypeError
         If ``dtype`` is another one.
+
+    See Also
+    --------
+    load_mnist : larger images.
 
     Examples
     --------
@@ -73,7 +87,7 @@ def load_digits(dtype: DTypeLike = np.float32) -> Dataset:
 def load_mnist(folder: str | os.PathLike[str], dtype: DTypeLike = np.float32) -> Dataset:
     """Return MNIST, or another set in its format, from the IDX files in a folder.
 
-    The files bear their standard names, each plain or with ``.gz`` behind: ``train-images-idx3-ubyte``,
+    The files have their standard names, each plain or with ``.gz`` appended: ``train-images-idx3-ubyte``,
     ``train-labels-idx1-ubyte``, ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``. Where neither of
     the first two is there, the first 80 % of the other pair are for training and the rest for testing: of
     MNIST 8,000 and 2,000 rows.
@@ -83,7 +97,7 @@ def load_mnist(folder: str | os.PathLike[str], dtype: DTypeLike = np.float32) ->
     folder : path
         Where the files are.
     dtype : float32 or float64
-        Of the pixels, which are divided by 255.
+        The dtype of the pixels, which are divided by 255.
 
     Returns
     -------
@@ -98,6 +112,11 @@ def load_mnist(folder: str | os.PathLike[str], dtype: DTypeLike = np.float32) ->
         If a file is not what its name says, or two of them do not belong together.
     TypeError
         If ``dtype`` is neither float32 nor float64.
+
+    See Also
+    --------
+    load_digits : needs no files.
+    read_idx : reads one file.
 
     Examples
     --------
@@ -151,6 +170,10 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         If there is no such file.
     ValueError
         If it is not an IDX file of unsigned bytes, or shorter or longer than its header says.
+
+    See Also
+    --------
+    load_mnist : reads the files of a data set.
 
     Examples
     --------

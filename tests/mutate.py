@@ -158,7 +158,12 @@ BUGS = [
         "if False:",
         "test_vsgd.py::test_gradients_that_grow_without_end_are_named",
     ),
-    Bug(RUN, "self._count(batch, second, 1, 0)", "self._count(batch, second, 0, 0)", DENSE_LOOPS),
+    Bug(
+        RUN,
+        "self._count(batch, second, 1, 0)\n\n",
+        "self._count(batch, second, 0, 0)\n\n",
+        DENSE_LOOPS,
+    ),
     # The sparse rule
     Bug(SPARSE, "self.x.dtype.type(OVERESTIMATE) * g[is_new] ** 2", "g[is_new] ** 2", SPARSE_LOOPS),
     Bug(SPARSE, "tau[is_new] = N_START", "tau[is_new] = 1", SPARSE_LOOPS),
@@ -213,7 +218,7 @@ BUGS = [
         "test_family.py::test_copies_move_as_their_mean_and_orthogonal_samples_as_their_sum",
     ),
     Bug("refsgd/sgd/averages.py", "factor = max(1.0, d / 10)", "factor = 1.0", FAMILY),
-    Bug("refsgd/sgd/shared.py", "blocks.largest(state.h_avg)", "state.h_avg", FAMILY),
+    Bug("refsgd/sgd/block_rates.py", "blocks.largest(state.h_avg)", "state.h_avg", FAMILY),
     Bug(
         "refsgd/sgd/orthogonal.py",
         "np.abs(unit @ unit.T)",
@@ -305,8 +310,8 @@ BUGS = [
     # Minibatches, criteria, checkpoints, the command line
     Bug(
         "refsgd/sgd/sampler.py",
-        "self._order = self._rng.permutation(self.n_rows)",
-        "self._order = np.arange(self.n_rows)",
+        "self._order = self._rng.permutation(self.n_samples)",
+        "self._order = np.arange(self.n_samples)",
         "test_minimize.py::test_random_state_makes_a_run_reproducible",
         "",
     ),
@@ -326,7 +331,7 @@ BUGS = [
     ),
     Bug(
         "refsgd/_checkpoint.py",
-        "if not np.array_equal(arrays[name], mine[name]):",
+        "if name in state and not np.array_equal(state[name], mine[name]):",
         "if False:",
         "test_vsgd.py::test_state_of_another_kind_is_refused_whole",
     ),

@@ -691,3 +691,44 @@ def test_state_begins_with_a_cache_line_and_is_zero(dtype, d):
     buffer, state = zeros(d, np.dtype(dtype))
     assert buffer.ctypes.data % 64 == 0 and buffer.flags.c_contiguous and not buffer.any()
     assert np.shares_memory(buffer, state.tau) and len(state.tau) == d
+
+
+# -- what a run says of itself
+
+
+@pytest.mark.parametrize("weighting", ["dense", "sparse", "orthogonal"])
+def test_closed_run_is_as_before_its_open_minibatch(backend, weighting):
+    rule = PublishedVSGD(weighting=weighting)
+    run, untouched = (started(steps=12, rule=rule, backend=backend) for _ in range(2))
+    run.tell(slopes(run.x - draws(1, 2, 3, seed=7)[0]))
+    assert run.is_open and run.n_gradients == untouched.n_gradients + 1
+    run.close()
+    assert not run.is_open
+    assert_same(run, untouched)
+    assert run.n_gradients == untouched.n_gradients
+    for each in (run, untouched):
+        drive(each, draws(5, 2, 3, seed=8))
+    assert_same(run, untouched)
+
+
+@pytest.mark.parametrize(
+    ("rule", "want"),
+    [
+        (refsgd.VSGD(), "<Run of VSGD(weighting='dense', average=False): d=3, float32, n_steps=0, length=0>"),
+        (
+            refsgd.VSGD(weighting="sparse"),
+            "<SparseRun of VSGD(weighting='sparse', average=False): d=3, float32, n_steps=0, length=0>",
+        ),
+        (refsgd.baselines.SGD(0.5), "<BaselineRun of SGD(rate=0.5, decay=0.0): d=3, float32, n_steps=0>"),
+        (
+            PublishedVSGD(),
+            "<PublishedRun of PublishedVSGD(curvature='fd', sharing='element', weighting='dense', "
+            "outliers=2.0): d=3, float32, n_steps=0>",
+        ),
+    ],
+)
+def test_repr_says_rule_size_dtype_and_progress(rule, want):
+    run = rule.start(np.ones(3, np.float32))
+    assert repr(run) == want
+    run.tell(np.ones(3, np.float32))
+    assert "n_steps=1" in repr(run)

@@ -111,10 +111,10 @@ def test_any_bit_generator_can_be_resumed(generator):
     [
         (
             {"batch_size": 5},
-            "resume must be of 53 rows in minibatches of 5, got 53 in minibatches of 4; pass the",
+            "resume must be of 53 samples in minibatches of 5, got 53 in minibatches of 4; pass the",
         ),
         ({"method": PublishedVSGD(outliers=3.0)}, r"outliers of state must be 3\.0, got 2\.0"),
-        ({"resume": {}}, r"resume must say which rows come next, got none of \['sampler', 'sampler_rng'\]"),
+        ({"resume": {}}, r"resume must say which samples come next, got none of \['sampler', "),
     ],
 )
 def test_state_of_another_run_is_refused(change, match):

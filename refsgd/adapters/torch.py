@@ -1,7 +1,6 @@
-"""For PyTorch: a monitor of the gradients of a model, and vSGD as one of its optimisers.
+"""For PyTorch: a monitor of the gradients of a model, and vSGD as an optimiser.
 
-Both go through memory of the CPU: gradients on another device are copied to it, and `VSGD` wants parameters
-there.
+Both work in CPU memory: they copy gradients from other devices, and `VSGD` needs its parameters on the CPU.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from .. import sgd
+from .._config import BackendName
 from .._errors import NumericalWarning, message
 from ..directional import DirectionMonitor
 
@@ -22,12 +22,20 @@ DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 class Watch:
-    """What `watch` gives: a handle with the monitor, and a context manager that removes it at the end.
+    """What `watch` returns: a handle, and a context manager that removes the monitor at the end.
 
-    Attributes
+    Parameters
     ----------
+    model : torch.nn.Module
+        The model whose gradients to watch.
+    optimizer : torch.optim.Optimizer
+        The optimiser whose steps to watch.
     monitor : DirectionMonitor
         Its groups are the parameters of the model, by name.
+
+    See Also
+    --------
+    watch : makes one, with an example.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, monitor: DirectionMonitor):
@@ -38,11 +46,11 @@ class Watch:
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         try:
             self.monitor.update(self._parameters)
-        except ValueError as error:  # to look on is no reason to end a training
+        except ValueError as error:  # a watcher must not end the training
             warnings.warn(f"the monitor left a step out: {error}", NumericalWarning, stacklevel=2)
 
     def remove(self) -> None:
-        """Watch no more; the monitor keeps what it has."""
+        """Stop watching; the monitor keeps its history."""
         self._hook.remove()
 
     def __enter__(self) -> Watch:
@@ -55,20 +63,20 @@ class Watch:
 def watch(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, monitor: DirectionMonitor | None = None
 ) -> Watch:
-    """Show each gradient that a training steps with to a monitor, layer by layer.
+    """Feed a monitor, layer by layer, with the gradients that an optimiser steps with.
 
-    It looks when ``optimizer.step()`` begins. A minibatch that is cut into several backward passes, whose
-    gradients add up, so counts as one, as clipped and unscaled as the optimiser gets it; a hook on backward
-    passes would see parts of sums. An optimiser that computes gradients itself, by a closure, has none yet
-    at that time: call ``monitor.update(dict(model.named_parameters()))`` in the closure instead. A gradient
-    that is not finite is left out with a `NumericalWarning`.
+    The monitor reads them when ``optimizer.step()`` begins. So several backward passes that add up to one
+    minibatch count once, clipped and unscaled as the optimiser sees them; a hook on backward passes would see
+    parts of sums. An optimiser that takes a closure has no gradients yet at that time: call
+    ``monitor.update(dict(model.named_parameters()))`` in the closure instead. A gradient that is not finite
+    is skipped with a `NumericalWarning`.
 
     Parameters
     ----------
     model : torch.nn.Module
         Its parameters are the groups. One whose ``.grad`` is None counts as having a zero gradient.
     optimizer : torch.optim.Optimizer
-        Whose steps to look at.
+        The optimiser whose steps to watch.
     monitor : DirectionMonitor, optional
         A new one by default.
 
@@ -76,6 +84,10 @@ def watch(
     -------
     Watch
         Has the ``monitor`` and ``remove()``; ``with watch(...) as watched:`` removes it at the end.
+
+    See Also
+    --------
+    refsgd.DirectionMonitor : what it records.
 
     Examples
     --------
@@ -95,17 +107,22 @@ def watch(
 class VSGD(torch.optim.Optimizer):
     """`refsgd.VSGD` as an optimiser of PyTorch: no learning rate.
 
-    A step evaluates the closure at the parameters and, on one step in fifteen or so, once more at a second
-    point, on the same minibatch. A tensor takes part from its first gradient that is not all zero.
+    A step calls the closure at the parameters and, about once in fifteen steps, again at a second point, on
+    the same minibatch. A tensor takes part from its first gradient that is not all zero.
 
     Parameters
     ----------
     params : iterable of torch.nn.Parameter
         All float32 or all float64, on the CPU.
     rule : refsgd.VSGD, optional
-        ``refsgd.VSGD()`` by default. It has to weigh densely.
+        ``refsgd.VSGD()`` by default; its weighting must be ``"dense"``.
     backend : str, optional
-        ``"c"``, ``"numba"``, ``"numpy"`` or ``"auto"``.
+        ``"c"``, ``"numba"``, ``"numpy"`` or ``"auto"``; by default as `refsgd.use_backend` says.
+
+    See Also
+    --------
+    refsgd.VSGD : the rule.
+    watch : monitors the gradients of any optimiser.
 
     Examples
     --------
@@ -123,7 +140,9 @@ class VSGD(torch.optim.Optimizer):
     True
     """
 
-    def __init__(self, params: Iterable[Any], rule: sgd.VSGD | None = None, backend: str | None = None):
+    def __init__(
+        self, params: Iterable[Any], rule: sgd.VSGD | None = None, backend: BackendName | None = None
+    ):
         rule = sgd.VSGD() if rule is None else rule
         if not isinstance(rule, sgd.VSGD) or rule.weighting != "dense":
             must, remedy = "be a refsgd.VSGD with weighting='dense'", "pass refsgd.VSGD()"
@@ -170,24 +189,25 @@ class VSGD(torch.optim.Optimizer):
         return self._grad
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take a step; parameters that have been changed meanwhile are gone on from.
+        """Take a step. It picks up any parameter changes made since the last one.
 
         Parameters
         ----------
         closure : callable
             Clears gradients, evaluates the loss of one minibatch, calls ``backward`` and returns the loss.
-            Where it is called twice in a step it must use the same samples.
+            It must use the same samples both times when a step calls it twice.
 
         Returns
         -------
-        The loss at the parameters before the step.
+        loss
+            What ``closure`` returned at the parameters before the step.
 
         Raises
         ------
         TypeError
             If there is no closure.
         FloatingPointError
-            If a gradient is not finite; the parameters are then as they were.
+            If a gradient is not finite; the parameters are then as before.
         """
         if closure is None:
             remedy = "wrap zero_grad, loss and backward in a function and pass it"
@@ -213,7 +233,7 @@ class VSGD(torch.optim.Optimizer):
         return loss
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Refused once the run has begun, as it has a fixed number of parameters."""
+        """Refuse parameters that come later: a run has a fixed number of them."""
         if hasattr(self, "_run"):
             remedy = "start another optimiser"
             raise ValueError(message("param_group", "be given at the start", "one later", remedy))
@@ -228,12 +248,12 @@ class VSGD(torch.optim.Optimizer):
         return super().state_dict() | {"run": run}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a `state_dict`, to the last bit if the model is that of then too.
+        """Continue from a `state_dict`, bit for bit if the model has the parameters of that time too.
 
         Raises
         ------
         ValueError
-            If it is of another rule or number of parameters.
+            If it is from another rule or number of parameters.
         """
         self._run.load_state_dict({name: np.asarray(value) for name, value in state_dict["run"].items()})
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "run"})

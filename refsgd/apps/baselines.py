@@ -15,13 +15,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import kernels
-from .._config import backend_name
+from .. import _checkpoint, kernels
+from .._config import BackendName, backend_name
 from .._errors import message
 from .._validation import not_finite_entries
 from ..sgd.moments import mean_gradient, not_finite
 from ..sgd.scipy_method import ScipyMethod
-from ..sgd.state import start_point
+from ..sgd.state import described, start_point
 
 CHECKPOINT_VERSION = 1
 
@@ -42,12 +42,27 @@ RANGES: dict[str, tuple[str, Callable[[float], bool], str]] = {
 
 @dataclass(frozen=True)
 class Baseline(ScipyMethod, ABC):
-    """What the baselines share. After ``t`` steps, ``x -= rates(averages, t) * direction``.
+    """The base of the baselines. Step ``t`` is ``x -= rates(averages, t) * direction``.
+
+    Parameters
+    ----------
+    rate : float
+        The learning rate.
 
     Raises
     ------
     TypeError, ValueError
         If a hyper-parameter is no number, or out of range.
+
+    See Also
+    --------
+    refsgd.VSGD : the rule that needs no rate.
+
+    Examples
+    --------
+    >>> from refsgd.baselines import SGD
+    >>> SGD(0.1).start([1.0, 2.0])
+    <BaselineRun of SGD(rate=0.1, decay=0.0): d=2, float64, n_steps=0>
     """
 
     rate: float
@@ -63,21 +78,32 @@ class Baseline(ScipyMethod, ABC):
 
     @abstractmethod
     def update(self, averages: Averages, grad: NDArray[Any]) -> tuple[Averages, NDArray[Any]]:
-        """The averages with one mean gradient (d,) more, as new arrays, and the direction to go against."""
+        """New averages that include a mean gradient (d,), and the direction to step against."""
 
     @abstractmethod
     def rates(self, averages: Averages, t: int) -> Any:
-        """What step ``t`` = 1, 2, ... multiplies the direction with: a number, or (d,)."""
+        """The factor of the direction in step ``t`` = 1, 2, ...: a number, or (d,)."""
 
-    def start(self, x0: NDArray[Any], *, backend: str | None = None) -> BaselineRun:
-        """Begin a run at ``x0`` (d,), float32 or float64, which is copied.
+    def start(self, x0: NDArray[Any], *, backend: BackendName | None = None) -> BaselineRun:
+        """Begin a run.
+
+        Parameters
+        ----------
+        x0 : (d,) array
+            The first x, float32 or float64; the run copies it.
+        backend : {"auto", "c", "numba", "numpy"}, optional
+            The kernels that average per-sample gradients.
+
+        Returns
+        -------
+        BaselineRun
 
         Raises
         ------
         TypeError, ValueError
             If ``x0`` has another dtype or shape, or an entry that is not finite.
         BackendError
-            If the backend asked for, which only averages per-sample gradients, is not available.
+            If that backend is not available.
         """
         return BaselineRun(self, x0, backend=backend)
 
@@ -92,6 +118,10 @@ class SGD(Baseline):
         Rate of the first step, in ``x**2 / loss``.
     decay : float, default 0.0
         The rate is ``rate / (1 + decay * t)`` after ``t`` steps.
+
+    See Also
+    --------
+    refsgd.VSGD : needs no rate.
 
     References
     ----------
@@ -126,9 +156,13 @@ class AdaGrad(Baseline):
     Parameters
     ----------
     rate : float
-        Step of each parameter that first meets a gradient, in the units of x.
+        The size of the first step of a parameter, in the units of x.
     eps : float, default 1e-10
         Added to the root of the sum; in ``loss / x``.
+
+    See Also
+    --------
+    refsgd.VSGD : needs no rate.
 
     References
     ----------
@@ -167,9 +201,13 @@ class RMSprop(Baseline):
     rate : float
         Size of a step, in the units of x.
     beta : float, default 0.99
-        Share of the average that a step keeps; 0.9 in [1]_.
+        The part of the average that a step keeps; 0.9 in [1]_.
     eps : float, default 1e-8
         Added to the root of the average; in ``loss / x``.
+
+    See Also
+    --------
+    refsgd.VSGD : needs no rate.
 
     References
     ----------
@@ -207,9 +245,13 @@ class Adam(Baseline):
     rate : float, default 0.001
         Size of a step, in the units of x.
     beta1, beta2 : float, default 0.9 and 0.999
-        Share of the average gradient and the average squared gradient that a step keeps.
+        The parts of the average gradient and the average squared gradient that a step keeps.
     eps : float, default 1e-8
         Added to the root of the average; in ``loss / x``.
+
+    See Also
+    --------
+    refsgd.VSGD : needs no rate.
 
     References
     ----------
@@ -246,20 +288,40 @@ class Adam(Baseline):
 class BaselineRun:
     """A run of a baseline, driven by its user as a `refsgd.Run`: ``run.tell(grad(run.ask(), *batch))``.
 
+    Parameters
+    ----------
+    rule : Baseline
+        The rule. Its ``start`` makes a run.
+    x0 : (d,) array
+        The first x, float32 or float64; the run copies it.
+    backend : {"auto", "c", "numba", "numpy"}, optional
+        The kernels that average per-sample gradients.
+
     Attributes
     ----------
-    x : (d,) array
-        The parameters: a view, which the next `tell` changes.
-    rates : (d,) array
-        What the latest step multiplied the mean gradient with (Adam: the average gradient); 0 before the
-        first.
     n_steps, n_samples : int
-        Minibatches and samples told so far.
+        Minibatches and samples learnt from so far.
     batch_size : int
         Samples of the latest minibatch, 1 before the first.
+
+    See Also
+    --------
+    refsgd.Run : the same for the default rule.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from refsgd.baselines import SGD
+    >>> run = SGD(0.1).start(np.array([3.0, -4.0]))
+    >>> for _ in range(100):
+    ...     run.tell(run.ask())  # the gradient of |x|**2 / 2
+    >>> run
+    <BaselineRun of SGD(rate=0.1, decay=0.0): d=2, float64, n_steps=100>
+    >>> bool(np.abs(run.x).max() < 0.001)
+    True
     """
 
-    def __init__(self, rule: Baseline, x0: NDArray[Any], *, backend: str | None = None) -> None:
+    def __init__(self, rule: Baseline, x0: NDArray[Any], *, backend: BackendName | None = None) -> None:
         x0 = start_point(x0)
         self.rule = rule
         self.kernels = kernels.load(backend_name(backend))
@@ -270,27 +332,32 @@ class BaselineRun:
         self._averages: Averages = tuple(np.zeros_like(x0) for _ in rule.averages)
         self._mean = np.empty_like(x0)
 
+    def __repr__(self) -> str:
+        return described(self)
+
     @property
     def x(self) -> NDArray[Any]:
+        """The parameters (d,): a view, which the next `tell` changes."""
         return self._x
 
     @property
     def rates(self) -> NDArray[Any]:
+        """The factors (d,) of the mean gradient in the latest step, for Adam of the average; 0 at first."""
         latest = self.rule.rates(self._averages, self.n_steps) if self.n_steps else 0.0
         return np.full_like(self._x, latest)
 
     @property
     def n_gradients(self) -> int:
-        """Gradients of minibatches taken in: one per step."""
+        """Gradients of minibatches evaluated so far: one per step."""
         return self.n_steps
 
     @property
     def is_open(self) -> bool:
-        """Whether a second gradient of the same minibatch is due: never."""
+        """Whether the run waits for a second gradient of the same minibatch: never."""
         return False
 
     def ask(self) -> NDArray[Any]:
-        """The point (d,), x, at which `tell` wants the gradient. It is only valid until then."""
+        """The point (d,) where `tell` wants the gradient: x. It is only valid until then."""
         return self._x
 
     def tell(self, gradient: Any) -> None:
@@ -309,7 +376,7 @@ class BaselineRun:
         FloatingPointError
             If the gradient, its square, or what follows from it is not finite.
 
-        In either case the run is as it was.
+        After each of these the run is as before.
         """
         n_samples, mean = mean_gradient("grad", gradient, self._x, self.kernels, self._mean)
         if not math.isfinite(np.vdot(mean, mean)):
@@ -329,7 +396,7 @@ class BaselineRun:
         self.batch_size = n_samples
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """All that a run needs to go on, as plain arrays, for example for ``np.savez``.
+        """All that a run needs to continue, as plain arrays, for example for ``np.savez``.
 
         Examples
         --------
@@ -349,42 +416,22 @@ class BaselineRun:
             **{name: a.copy() for name, a in zip(self.rule.averages, self._averages, strict=True)},
         }
 
-    def load_state_dict(self, saved: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a `state_dict`, to the last bit.
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from a `state_dict`, bit for bit.
+
+        Parameters
+        ----------
+        state : mapping
+            What `state_dict` returned.
 
         Raises
         ------
         ValueError
-            If it is of another version, rule, hyper-parameter, dtype or number of parameters, or incomplete;
-            the run is then as it was.
+            If it is incomplete, or from another version, rule, hyper-parameter, dtype or number of
+            parameters; the run is then as before.
         """
-        mine = self.state_dict()
-        missing = mine.keys() - set(saved)
-        if missing:
-            must, got = f"have the entries {sorted(mine)}", f"none of {sorted(missing)}"
-            raise ValueError(message("saved", must, got, "save the whole"))
-        arrays = {name: np.asarray(saved[name]) for name in mine}
-        for name in ("version", "rule", *asdict(self.rule)):
-            if not np.array_equal(arrays[name], mine[name]):
-                raise ValueError(
-                    message(
-                        f"saved {name}",
-                        f"be {mine[name]}",
-                        arrays[name],
-                        "load it into a run of the same rule",
-                    )
-                )
-        for name in ("counters", "x", *self.rule.averages):
-            have, want = arrays[name], mine[name]
-            if (have.shape, have.dtype) != (want.shape, want.dtype):
-                raise ValueError(
-                    message(
-                        f"saved {name}",
-                        f"have shape {want.shape} and dtype {want.dtype}",
-                        f"{have.shape} and {have.dtype}",
-                        "load it into a run with the same number and dtype of parameters",
-                    )
-                )
+        must_equal = ("version", "rule", *asdict(self.rule))
+        arrays = _checkpoint.load(state, self.state_dict(), must_equal)
         self._x[:] = arrays["x"]
         self._averages = tuple(arrays[name].copy() for name in self.rule.averages)
         self.n_steps, self.n_samples, self.batch_size = map(int, arrays["counters"])

@@ -85,7 +85,7 @@ def _are_fit(status: int) -> bool:
     """Whether a kernel found nothing to refuse in its rows."""
     if status != lib.REFSGD_UNFIT:
         _check(status)
-    return status == _OK
+    return bool(status == _OK)
 
 
 def check(grad: Array, unit: float, sums: Array) -> None:
@@ -138,7 +138,7 @@ def bind_advance(state: Array, energy: Array, sums: Array) -> Advance:
         status = function(
             rows, width, has_average, grad.size, at, unit, g2_sum, length, weight, energies, totals, _threads
         )
-        return status == _OK or _are_fit(status)
+        return bool(status == _OK) or _are_fit(status)
 
     return advance
 

@@ -63,7 +63,8 @@ def bbprop_rates(h_avg: Array, rho: Array) -> Array:
 
 def variance(second_moment: Array, mean: Array) -> Array:
     """Where rounding makes it negative, its size is that of rounding."""
-    return np.abs(second_moment - mean * mean)
+    size: Array = np.abs(second_moment - mean * mean)
+    return size
 
 
 @np.errstate(over="ignore", invalid="ignore")

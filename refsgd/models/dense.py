@@ -1,8 +1,8 @@
-"""What all classifiers made of dense layers share.
+"""The base of all classifiers made of dense layers.
 
 The gradient of one sample's loss in a dense layer ``z = a W + b`` is an outer product: ``outer(a, delta)``
 for W and ``delta`` for b, with ``delta`` the derivative by z. So the mean gradient over a batch and the mean
-of its squares are two matrix products, and no row per sample need ever be stored [1]_:
+of its squares are two matrix products, without a row per sample [1]_:
 
     mean = A^T D / n        mean_sq = (A * A)^T (D * D) / n
 
@@ -93,7 +93,7 @@ def penalty(l2: Any) -> float:
 
 
 def quiet(method: Callable[P, R]) -> Callable[P, R]:
-    """Let NaN and inf come back without a warning from NumPy: the optimiser reports them itself, once."""
+    """Silence NumPy's warnings of NaN and inf: the optimiser reports them itself, once."""
 
     # Not np.errstate as the decorator: before NumPy 2 that leaks its state from nested calls and threads.
     @wraps(method)
@@ -111,9 +111,9 @@ class DenseClassifier:
     order and then the biases ``(n_out,)``. The penalty ``l2 / 2 * sum(W**2)`` (weights, not biases) is part
     of every sample's loss, gradient and curvature, so that their means are those of the penalised loss.
 
-    All computation is in the dtype of ``x``, and ``X`` is converted to it. Entries of ``x`` and ``X`` that
-    are not finite are let through: where the model has no finite limit NaN or inf comes back, without a
-    warning, so that a run that diverges can see it.
+    All computation is in the dtype of ``x``, and ``X`` is converted to it. Entries of ``x`` and ``X`` need
+    not be finite: where the model has no finite limit it returns NaN or inf, without a warning, so that a
+    run that diverges can see it.
 
     In every method ``x`` has shape ``(d,)``, ``X`` ``(n, n_features)`` with ``n >= 1``, both float32 or
     float64, and ``y`` ``(n,)`` holds integers or booleans. Every method raises `TypeError` for another dtype
@@ -147,7 +147,7 @@ class DenseClassifier:
         random_state : None, int or numpy.random.Generator
             Not used by a linear model; here so that all models start alike.
         dtype : float32 or float64
-            Of the result, and so of all computation from it.
+            The dtype of the result, and so of all computation from it.
 
         Returns
         -------
@@ -344,7 +344,7 @@ class DenseClassifier:
         return layers
 
     def _outer_rows(self, inputs: list[Floats], outs: list[Floats]) -> Floats:
-        """Return ``outer(a, out)`` for the weights and ``out`` for the biases, one row ``(d,)`` a sample."""
+        """Return ``outer(a, out)`` for the weights and ``out`` for the biases: one row per sample."""
         rows = np.empty((len(outs[0]), self.n_params), outs[0].dtype)
         for (W_rows, b_rows), a, out in zip(self._layers(rows), inputs, outs, strict=True):
             np.multiply(a[:, :, np.newaxis], out[:, np.newaxis, :], out=W_rows)

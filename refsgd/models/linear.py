@@ -52,6 +52,11 @@ class Logistic(DenseClassifier):
     TypeError, ValueError
         If ``n_features`` is no integer of at least 1, or ``l2`` is negative or not finite.
 
+    See Also
+    --------
+    Softmax : more classes.
+    refsgd.VSGDClassifier : the model and the optimiser in one.
+
     Examples
     --------
     Labels are 0 and 1, or False and True.
@@ -97,6 +102,11 @@ class Softmax(DenseClassifier):
     TypeError, ValueError
         If ``n_features`` is no integer of at least 1, ``n_classes`` none of at least 2, or ``l2`` is negative
         or not finite.
+
+    See Also
+    --------
+    Logistic : two classes.
+    MLP : hidden layers.
 
     Examples
     --------

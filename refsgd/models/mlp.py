@@ -53,7 +53,7 @@ class MLP(DenseClassifier):
         The number of features, of units in each hidden layer, and of classes. With two widths there is no
         hidden layer and the model is that of `Softmax`.
     activation : {"tanh", "relu"}
-        Of all hidden units.
+        The function of all hidden units.
     l2 : float
         Strength of the penalty ``l2 / 2 * sum(W**2)`` over the weights of all layers; biases are left alone.
 
@@ -62,6 +62,10 @@ class MLP(DenseClassifier):
     TypeError, ValueError
         If there are fewer than two widths, one is no integer of at least 1, there are fewer than 2 classes,
         the activation is not known, or ``l2`` is negative or not finite.
+
+    See Also
+    --------
+    Softmax : no hidden layer.
 
     Examples
     --------
@@ -106,7 +110,7 @@ class MLP(DenseClassifier):
         random_state : None, int or numpy.random.Generator
             Passed to `numpy.random.default_rng`.
         dtype : float32 or float64
-            Of the result, and so of all computation from it.
+            The dtype of the result, and so of all computation from it.
 
         Returns
         -------

@@ -131,8 +131,8 @@ class Problem:
     outliers : float, default 0.0
         Probability that a sample lies `OUTLIER` times as far from the optimum.
     optimum : float, default 0.0
-        Where ``e = 0``, and by symmetry the expected loss is least, but for the wall, where that is at about
-        0.9 times the noise above it, and the rectified shape, which falls without end.
+        Where ``e = 0``. By symmetry the expected loss is least there, with two exceptions: the wall, whose
+        minimum is about 0.9 times the noise above, and the rectified shape, which falls without end.
     dim : int, default 1
         Number d of parameters.
 
@@ -141,6 +141,10 @@ class Problem:
     TypeError, ValueError
         If a parameter is out of its range. In the methods: if ``x`` or ``samples`` has another dtype than
         float32 or float64, or another shape than ``(d,)`` and ``(n, d)``.
+
+    See Also
+    --------
+    refsgd.minimize : takes ``grad`` and samples.
 
     Examples
     --------
@@ -170,7 +174,7 @@ class Problem:
         integer("dim", self.dim, 1)
 
     def sample(self, n: int, random_state: Any = None) -> Floats:
-        """Draw samples (n, d), float64: where the bottom lies for each, or NaN where one says nothing."""
+        """Draw samples (n, d), float64: the place of the bottom for each, or NaN for a silent one."""
         rng = np.random.default_rng(random_state)
         shape = integer("n", n, 1), self.dim
         shift = self.noise * rng.normal(size=shape)

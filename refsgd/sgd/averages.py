@@ -1,4 +1,4 @@
-"""The running averages of the published rules: their layout in memory, and how they begin."""
+"""The running averages of the published rules: their layout in memory and their start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .state import allocate
 
-#: Minibatches that are only averaged, at a fixed x, before the first step.
+#: Minibatches that only fill the averages, at a fixed x, before the first step.
 N_START = 10
 
 
@@ -46,7 +46,7 @@ def start_average(state: PublishedState, grad: NDArray[Any], grad_sq: NDArray[An
 def start_average_curvature(
     state: PublishedState, curv: NDArray[Any], curv_sq: NDArray[Any], count: int
 ) -> None:
-    """Plain mean of the curvatures of the start, of which this is number ``count`` = 1, 2, ..."""
+    """Plain mean of the curvatures of the start: number ``count`` = 1, 2, ..."""
     state.h_avg[:] += (curv - state.h_avg) / count
     state.h2_avg[:] += (curv_sq - state.h2_avg) / count
 
@@ -65,4 +65,5 @@ def overestimated(g2_avg: NDArray[Any], d: int) -> NDArray[Any]:
     .. [1] Schaul, Zhang & LeCun, *No more pesky learning rates*, arXiv 1206.1106.
     """
     factor = max(1.0, d / 10)
-    return np.minimum(g2_avg, np.finfo(g2_avg.dtype).max / factor) * factor
+    larger: NDArray[Any] = np.minimum(g2_avg, np.finfo(g2_avg.dtype).max / factor) * factor
+    return larger

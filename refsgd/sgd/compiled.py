@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from .._errors import message
 from .._memory import aligned_zeros
-from .._numba import jit
+from .._numba import inline, jit
 from ..kernels import dense_numba, samples_numba
-from ..kernels.contract import BLOCK, LANES, WIDEN
+from ..kernels.contract import BLOCK, LANES, LIMIT, WIDEN
 from ..kernels.dense_numpy import guarded
 from . import length
 from .run import Run
@@ -33,15 +33,15 @@ from .sampler import Minibatches
 
 Array = NDArray[Any]
 
-#: Seconds without Python at most, about: how long Ctrl-C and the progress bar wait.
-PAUSE = 0.05
+#: Seconds that a call of the loop should take at most: so long Ctrl-C and the progress bar wait.
+SECONDS_PER_CALL = 0.05
 
 #: Shape of the loop's work. Rows: x, m, v, tau and the average of x; the second point; the mean gradient at x
 #: and there; four rows of what is summed up; lanes. They are as far apart as the longest is long and a few
 #: cache lines, so that they do not alias.
 N_ROWS, WIDTH = 13, BLOCK + 2 * LANES
 
-#: What a user may have asked of the compiler, and gets here too.
+#: Options of the user's `numba.njit` that hold here too.
 OPTIONS = ("boundscheck", "error_model", "fastmath")
 
 curvature, weight = jit(length.curvature), jit(length.weight)
@@ -88,17 +88,17 @@ class SampleGradient:
         return rows
 
     def loop_for(self, run: Any) -> CompiledLoop | None:
-        """What does several steps of ``run`` at once; None where a step is more than this loop knows.
+        """A loop that does several steps of ``run`` at once; None if the loop does not know its rule.
 
-        It is for the default rule with dense weighting and up to `BLOCK` parameters. Beyond, the time that
-        Python takes around a step no longer matters.
+        It knows the default rule with dense weighting and up to `BLOCK` parameters. For more, the Python
+        overhead no longer matters.
         """
         is_dense = isinstance(run, Run) and run.rule.weighting == "dense"
         return CompiledLoop(self.call, run) if is_dense and run.x.size <= BLOCK else None
 
 
 class CompiledLoop:
-    """The loop and the memory that it works in."""
+    """The loop and its working memory."""
 
     def __init__(self, call: Any, run: Run) -> None:
         self._call, self._run = call, run
@@ -106,9 +106,9 @@ class CompiledLoop:
         self._steps_per_call = 1
 
     def __call__(self, batches: Minibatches, max_steps: float) -> int:
-        """Do at most so many steps, all within one epoch; return how many. 0: let Python do one.
+        """Do up to ``max_steps`` steps within one epoch; return how many; 0 if Python must do the next.
 
-        That is for the start, for parameters that begin late, and for a gradient that is not finite.
+        Python does the start, parameters that begin late, and gradients that are not finite.
         """
         run, n = self._run, batches.batch_size
         if not run.is_whole or run.counters.start_left or run.is_open:
@@ -119,8 +119,8 @@ class CompiledLoop:
             self._work = aligned_zeros((N_ROWS, WIDTH), run.x.dtype)
         steps = int(min(self._steps_per_call, max_steps))
         if batches.arrays:
-            steps = min(steps, batches.steps_an_epoch - run.n_steps % batches.steps_an_epoch)
-            rows = batches.rows(run.n_steps, steps)
+            steps = min(steps, batches.steps_per_epoch - run.n_steps % batches.steps_per_epoch)
+            rows = batches.sample_indices(run.n_steps, steps)
         else:
             rows = np.zeros(steps * n, np.int64)
         began = time.perf_counter()
@@ -130,7 +130,7 @@ class CompiledLoop:
         )  # fmt: skip
         if done:
             run.after_steps(*after)
-            is_slow = time.perf_counter() - began > PAUSE
+            is_slow = time.perf_counter() - began > SECONDS_PER_CALL
             self._steps_per_call = max(1, self._steps_per_call // 2) if is_slow else 2 * self._steps_per_call
         return int(done)
 
@@ -153,8 +153,8 @@ def pointer(typing_context: Any, address: Any) -> Any:
 
 @register_jitable
 def unowned_view(array: Array) -> Array:
-    """The same memory without a count of its owners, which costs more than a short step."""
-    return numba.carray(pointer(array.ctypes.data), array.shape, array.dtype)  # type: ignore[call-arg]
+    """The same memory without reference counting, which costs more than a short step."""
+    return numba.carray(pointer(array.ctypes.data), array.shape, array.dtype)  # type: ignore[attr-defined,call-arg]
 
 
 def unowned_views(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -189,16 +189,16 @@ def fill(grad: Any, x: Array, arrays: tuple[Array, ...], rows: Array, out: Array
 
 @register_jitable
 def strided_view(work: Array) -> Array:
-    """The work of `CompiledLoop` as an array of which the compiler knows how far apart rows are.
+    """The work of `CompiledLoop` as an array whose shape the compiler knows.
 
-    So it sees that they do not overlap, and takes vectors of parameters without asking in each step.
+    So the compiler sees that rows do not overlap, and vectorises without checks in each step.
     """
-    return numba.carray(pointer(work.ctypes.data), (N_ROWS, WIDTH), work.dtype)  # type: ignore[call-arg]
+    return numba.carray(pointer(work.ctypes.data), (N_ROWS, WIDTH), work.dtype)  # type: ignore[attr-defined,call-arg]
 
 
 @register_jitable
 def padded_size(d: int) -> int:
-    """As many parameters as fill whole vectors. Those beyond d are zeros, which a step leaves zeros."""
+    """``d`` rounded up to whole vectors. The entries beyond d are zeros, and a step keeps them zeros."""
     return -(-d // LANES) * LANES
 
 
@@ -210,7 +210,7 @@ def copy_rows(source: Array, target: Array, n_rows: int, d: int) -> None:
             target[row, i] = source[row, i]
 
 
-@dense_numba.inline
+@inline
 def block_sum(values: Array, lanes: Array) -> float:
     """The sum of at most a block, in the order that the contract lays down.
 
@@ -227,7 +227,7 @@ def block_sum(values: Array, lanes: Array) -> float:
 
 @jit
 def loop(grad, state, samples, work, arrays, rows, lengths, counters):  # type: ignore[no-untyped-def]
-    """Steps on the samples ``rows``, as many a step as ``samples`` (n, d) has rows: what `Run.tell` does.
+    """The steps of `Run.tell` on the samples ``rows``, as many per step as ``samples`` (n, d) has rows.
 
     ``lengths``: the unit, the longest step, the step length, the sums of g2_avg and of tau.
     Returns the number of steps done and what `Run.after_steps` takes. It ends early, before the step, where a
@@ -292,7 +292,7 @@ def evaluate(grad, x, arrays, batch, samples, mean):  # type: ignore[no-untyped-
         samples_numba.moments(samples[: batch.size], mean, None)
 
 
-@dense_numba.inline
+@inline
 def energy_of(work, row, d, unit):  # type: ignore[no-untyped-def]
     """`Check` of the contract, of one row of the work."""
     work, factor = strided_view(work), work.dtype.type(unit)
@@ -302,7 +302,7 @@ def energy_of(work, row, d, unit):  # type: ignore[no-untyped-def]
     return block_sum(work[8, :d], work[12, :LANES])
 
 
-@dense_numba.inline
+@inline
 def probe(work, d, size):  # type: ignore[no-untyped-def]
     real, work = work.dtype.type, strided_view(work)
     reach, eps, one = real(size), real(WIDEN * np.finfo(work.dtype).eps), real(1)
@@ -310,16 +310,16 @@ def probe(work, d, size):  # type: ignore[no-untyped-def]
         work[5, i] = dense_numba.probe_point(work[0, i], work[1, i], work[2, i], reach, eps, one)
 
 
-@dense_numba.inline
+@inline
 def land(work, d, unit, size):  # type: ignore[no-untyped-def]
     real, work = work.dtype.type, strided_view(work)
-    factor, reach, most, zero, one = real(unit), real(size), real(dense_numba.LIMIT), real(0), real(1)
+    factor, reach, most, zero, one = real(unit), real(size), real(LIMIT), real(0), real(1)
     for i in range(d):
         g = factor * work[6, i]
         work[5, i], _ = dense_numba.moved(work[0, i], work[1, i], work[2, i], g, reach, most, zero, one)
 
 
-@dense_numba.inline
+@inline
 def secant(work, d, unit):  # type: ignore[no-untyped-def]
     real, work = work.dtype.type, strided_view(work)
     factor, zero, one, lanes = real(unit), real(0), real(1), work[12, :LANES]
@@ -345,7 +345,7 @@ def after_second(s, sums, is_probe, memory, n_steps, limit):  # type: ignore[no-
     return landed(s, descent, along, share)
 
 
-@dense_numba.inline
+@inline
 def step(work, d, factor, size, share, has_average):  # type: ignore[no-untyped-def]
     """`Step` of the contract, on the rows of the work."""
     real, work, whole = work.dtype.type, strided_view(work), padded_size(d)

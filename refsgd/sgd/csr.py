@@ -1,4 +1,4 @@
-"""Per-sample gradients as sparse rows: what is accepted, and its entries."""
+"""Per-sample gradients as CSR matrices: checks, and their entries."""
 
 from __future__ import annotations
 
@@ -59,12 +59,14 @@ def checked_csr(name: str, csr: Any, x: Array, backend: Kernels) -> Entries:
 
 
 def absolute_differences(here: Entries, there: Entries) -> Array:
-    """``|g - g'|`` at each entry of ``here``; an entry that is missing in ``there`` is 0 there."""
+    """``|g - g'|`` at each entry of ``here``; entries missing in ``there`` count as 0."""
     if np.array_equal(here.indptr, there.indptr) and np.array_equal(here.indices, there.indices):
-        return np.abs(here.data - there.data)
+        differences: Array = np.abs(here.data - there.data)
+        return differences
     from scipy.sparse import csr_array
 
     d = 1 + int(max(here.indices.max(initial=0), there.indices.max(initial=0)))
     a, b = (csr_array((e.data, e.indices, e.indptr), shape=(e.n_samples, d)) for e in (here, there))
     row = np.repeat(np.arange(here.n_samples), np.diff(here.indptr))
-    return np.abs(np.asarray((a - b)[row, here.indices]))
+    differences = np.asarray((a - b)[row, here.indices])
+    return np.abs(differences)

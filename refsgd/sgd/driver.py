@@ -1,4 +1,4 @@
-"""A run, the minibatches it is fed with, and the gradient that is evaluated on them."""
+"""A run together with its minibatches and its gradient function."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Driver:
     interrupts : Interrupts
         Holds Ctrl-C back while the run changes.
     mean_grad : (d,) array or None
-        The mean gradient at x of the last minibatch, if such are kept; then no steps are done without Python.
+        The mean gradient at x of the last minibatch, with ``keeps_gradients``; this excludes compiled loops.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Driver:
                 self._loop = None if keeps_gradients else kernel.loop_for(run)
 
     def step(self, max_steps: float) -> int:
-        """Do a step, or several, at most ``max_steps``, if they need no Python; return how many."""
+        """Do one step, or without Python up to ``max_steps``; return the number of steps done."""
         done = 0
         if self._loop is not None:
             with self.interrupts:
@@ -102,7 +102,7 @@ class Driver:
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """What ``resume`` takes."""
-        return self.run.state_dict() | self.batches.state_dict()
+        return {**self.run.state_dict(), **self.batches.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Continue from a `state_dict`."""
@@ -113,7 +113,7 @@ class Driver:
 def step_budget(
     epochs: int | None, max_iter: int | None, batches: Minibatches, *, is_endless: bool = False
 ) -> float:
-    """The number of steps to do, inf if only a criterion ends them; one epoch if nothing else is said.
+    """The number of steps to do: inf if only a criterion ends them, one epoch by default.
 
     Raises
     ------
@@ -128,14 +128,15 @@ def step_budget(
         raise ValueError(message("max_iter", must, None, remedy))
     if epochs is None and max_iter is None and not is_endless:
         epochs = 1
-    return min(max_iter or math.inf, epochs * batches.steps_an_epoch if epochs else math.inf)
+    return min(max_iter or math.inf, epochs * batches.steps_per_epoch if epochs else math.inf)
 
 
 def mean_gradient(gradient: Any) -> NDArray[Any]:
-    """The mean (d,) of what a gradient function returned: rows, dense or sparse, or moments."""
+    """The mean (d,) of the gradient that a function returned: rows, dense or sparse, or moments."""
     if isinstance(gradient, tuple):
         return np.array(gradient[1])
     if hasattr(gradient, "tocsr"):
         return np.asarray(gradient.mean(axis=0)).ravel()
-    gradient = np.asarray(gradient)
-    return gradient.copy() if gradient.ndim == 1 else gradient.mean(axis=0)
+    array = np.asarray(gradient)
+    mean: NDArray[Any] = array.copy() if array.ndim == 1 else array.mean(axis=0)
+    return mean

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits until a step is complete, so that what an interrupted run leaves can be resumed."""
+"""Ctrl-C that waits until a step is complete, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from types import FrameType
 class Interrupts:
     """``with interrupts.handled(): ...`` around a loop, ``with interrupts: ...`` around what must be whole.
 
-    An interrupt inside the latter is raised at its end. A handler that is not Python's own is left alone, and
-    so are interrupts where the loop is not in the main thread.
+    An interrupt inside the latter is raised at its end. This leaves handlers other than Python's own
+    alone, and does nothing outside the main thread.
     """
 
     def __init__(self) -> None:

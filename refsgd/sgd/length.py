@@ -1,8 +1,8 @@
-"""The one length of a step: how far it goes in the metric of the noise, and what curvature it follows from.
+"""The length of a step in the metric of the noise, and how it follows from curvature.
 
-A step is ``length * sqrt(rho) * g / D``. Every few steps a second gradient of the same minibatch shows the
-curvature: along the averaged step by a probe, which sets the length, or along the minibatch's own step, which
-sets a ceiling to it. Plain functions of numbers, which the compiled loop takes as they are.
+A step is ``length * sqrt(rho) * g / D``. Every few steps a second gradient of the same minibatch measures a
+curvature: a probe along the averaged step sets the length, and a landing at the end of the minibatch's own
+step sets its ceiling. All functions take and return plain numbers, so that the compiled loop can use them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from ..kernels.contract import N_START, OVERESTIMATE
 #: The first probe moves the largest coordinate by this share of max(1, |x|): small, and far above rounding.
 FIRST_PROBE = 1e-3
 
-#: Where probes see no curvature the length grows up to this many times max(1, |x|) of the start.
+#: While probes see no curvature, the length grows up to this many times max(1, |x|) at the start.
 LONGEST = 10.0
 
-#: Curvatures beyond this count as this, so that their squares stay finite.
+#: The upper bound of curvatures, whose squares stay finite.
 MOST = 1e150
 
 
@@ -44,7 +44,7 @@ def curvature(d2_metric: float, along: float) -> float:
 
 
 def largest_curvature(d2_metric: float, change2: float) -> float:
-    """The bound that Cauchy and Schwarz set to `curvature`."""
+    """The upper bound of `curvature` by the Cauchy-Schwarz inequality."""
     return min(math.sqrt(change2 / d2_metric), MOST) if d2_metric > 0 else 0.0
 
 
@@ -54,12 +54,12 @@ def first(x_largest: float, steepest: float) -> float:
 
 
 def begun(s: StepLength, length: float) -> StepLength:
-    """At the second minibatch of a start: measure anew."""
+    """At the second minibatch of a start: forget earlier curvatures."""
     return StepLength(length, 0.0, 0.0, 0.0, 0.0, s.slope, s.bend)
 
 
 def searched(s: StepLength, curv: float, bound: float) -> StepLength:
-    """During the start: probe next where the bound says, but at most twice as far."""
+    """During the start: the next probe goes as far as the bound allows, at most twice as far as the last."""
     n = s.n_probes + 1
     return StepLength(
         min(1 / bound if bound > 0 else math.inf, 2 * s.length),
@@ -75,8 +75,8 @@ def searched(s: StepLength, curv: float, bound: float) -> StepLength:
 def settled(s: StepLength) -> StepLength:
     """At the end of the start, where v and so the metric D is over-estimated.
 
-    The start is at a point where a network is often flat. There the quotient is that of a saddle, and a first
-    length by it goes up to ten times too far; its bound is safe.
+    A network is often flat where it starts, near a saddle. There the Rayleigh quotient would make the first
+    steps up to ten times too long; its bound is safe.
     """
     root = math.sqrt(OVERESTIMATE)
     length = root / s.bound if s.bound > 0 else s.length
@@ -84,20 +84,20 @@ def settled(s: StepLength) -> StepLength:
 
 
 def in_metric(s: StepLength, factor: float) -> StepLength:
-    """The same where the metric D is ``factor`` times as large."""
+    """The same length in a metric D that is ``factor`` times as large."""
     curv, curv_sq, bound = s.curv / factor, s.curv_sq / factor**2, s.bound / factor
     return StepLength(s.length * factor, curv, curv_sq, bound, s.n_probes, s.slope, s.bend)
 
 
 def weight(memory: float, n_steps: int) -> float:
-    """Of one probe per ``n_steps`` steps in averages over the memory of the parameters."""
+    """The weight of a probe, one per ``n_steps`` steps, in averages over the memory of the parameters."""
     return 1 / max(memory / n_steps, N_START)
 
 
 def followed(s: StepLength, curv: float, share: float, limit: float) -> StepLength:
-    """After a probe: the length of least E (1 - length * curvature)**2, at most a factor 2 from the last.
+    """After a probe: the length that minimises E (1 - length * curvature)**2, within a factor 2 of the last.
 
-    Where this probe sees no curvature the length grows only while it is below ``limit``.
+    If this probe sees no curvature, the length grows only while it is below ``limit``.
     """
     mean = s.curv + share * (curv - s.curv)
     mean_sq = s.curv_sq + share * (curv * curv - s.curv_sq)
@@ -108,7 +108,7 @@ def followed(s: StepLength, curv: float, share: float, limit: float) -> StepLeng
 
 
 def landed(s: StepLength, descent: float, along: float, share: float) -> StepLength:
-    """After a look at where the minibatch's own step d lands; the first counts as it is.
+    """After a landing, a gradient where the minibatch's own step d ends; the first sets the averages.
 
     ``descent`` is ``g . d`` and ``along`` is ``c . d``, c being the change of the gradient along d.
     """
@@ -121,7 +121,7 @@ def landed(s: StepLength, descent: float, along: float, share: float) -> StepLen
 
 
 def capped(s: StepLength) -> StepLength:
-    """No step beyond the minimum of its own minibatch, in the mean; at most halved."""
+    """Shorten a step that would on average pass its own minibatch's minimum, at most to half."""
     if s.bend > 0:
         length = min(s.length, max(s.slope / s.bend, s.length / 2))
         return StepLength(length, s.curv, s.curv_sq, s.bound, s.n_probes, s.slope, s.bend)

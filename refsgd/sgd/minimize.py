@@ -1,4 +1,4 @@
-"""The functional door: minibatches from arrays, a rule, a result as SciPy gives it."""
+"""`minimize` and `iterate`: from a gradient and samples to SciPy's result."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._config import BackendName
 from .._errors import NumericalWarning, message
 from .._validation import choice, integer
 from ..progress import bar
@@ -26,12 +27,17 @@ from .vsgd import VSGD
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-RULES: Mapping[str, VSGD | PublishedVSGD] = {"vsgd": VSGD(), **PRESETS}
+MethodName = Literal["vsgd", "vsgd-fd", "vsgd-l", "vsgd-g", "vsgd-b"]
+
+RULES: Mapping[MethodName, VSGD | PublishedVSGD] = {
+    "vsgd": VSGD(),
+    **{name: rule for name, rule in PRESETS.items()},  # not **PRESETS: its keys have a narrower type
+}
 
 #: The statuses of a result; the first two are successes.
 FINISHED, STOPPED, NOT_FINITE, INTERRUPTED, NO_SENSE = range(5)
 
-#: A run that ends this share of its first loss above it has not done what was wanted.
+#: A run has failed if its loss rises by this share of the first loss.
 RISE = 0.1
 
 
@@ -41,7 +47,7 @@ def minimize(
     args: Sequence[Any] = (),
     *,
     fun: Callable[..., Any] | None = None,
-    method: str | AnyRule = "vsgd",
+    method: MethodName | AnyRule = "vsgd",
     batch_size: int = 1,
     epochs: int | None = None,
     max_iter: int | None = None,
@@ -54,7 +60,7 @@ def minimize(
     random_state: Any = None,
     callback: Callable[..., Any] | None = None,
     progress: bool = False,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> OptimizeResult:
     """Minimise a mean over samples by stochastic gradient descent, with no learning rate to set.
 
@@ -65,19 +71,19 @@ def minimize(
         (n, d), dense or CSR, or `Moments`, or a tuple of its fields such as the ``moments`` methods of
         `refsgd.models` return. Or a function compiled by Numba, ``grad(x, *sample, out)``, that writes the
         gradient of one sample to ``out`` (d,): it runs without Python in between (`refsgd.sgd.compiled`).
-        Now and then a minibatch is evaluated at a second point.
+        Now and then it is called at a second point with the same minibatch.
     x0 : (d,) array
-        Where to start, float32 or float64; not changed.
+        The first x, float32 or float64; not changed.
     args : sequence of arrays
-        Data that share axis 0, dense or CSR; each minibatch is ``batch_size`` of their rows. Without any,
-        ``grad(x)`` must use the same samples again where it is called twice in a step: no noise, for example.
+        Data that share axis 0, dense or CSR; a minibatch is ``batch_size`` of their samples. Without data,
+        ``grad(x)`` must use the same samples both times when a step calls it twice: no noise, for example.
     fun : callable, optional
-        ``fun(x, *args)``: the loss of the whole data, or per-sample losses, whose mean is taken; evaluated at
-        the start and at the end.
-    method : str, VSGD, PublishedVSGD or Baseline, default "vsgd"
-        The rule: ``"vsgd"``, a name of `PublishedVSGD.preset`, or a rule itself.
+        ``fun(x, *args)``: the loss of the whole data, or per-sample losses to average; called at the start
+        and at the end.
+    method : {"vsgd", "vsgd-fd", "vsgd-l", "vsgd-g", "vsgd-b"} or rule, default "vsgd"
+        A name, or a `VSGD`, `PublishedVSGD` or baseline.
     batch_size : int, default 1
-        Rows a minibatch; the last one of an epoch may be smaller.
+        Samples per minibatch; the last one of an epoch may be smaller.
     epochs : int, optional
         Passes over the data, each in a new random order. 1 if neither ``max_iter`` nor ``stop`` is given.
     max_iter : int, optional
@@ -92,11 +98,11 @@ def minimize(
     groups : sequence of int, optional
         Numbers of parameters that begin together, in order, for ``"vsgd"``: see `VSGD.start`.
     stop : callable or sequence of callables, optional
-        Criteria of `refsgd.stopping`, asked after each step; any of a sequence.
+        Criteria of `refsgd.stopping`, called after each step; any of a sequence ends the run.
     resume : mapping, optional
-        The ``state`` of an earlier result with the same arguments: go on from there, to the same bits as
-        without a break. ``epochs`` and ``max_iter`` count from the very beginning; ``x0`` only gives shape
-        and dtype, and ``random_state`` is that of the state.
+        The ``state`` of an earlier result with the same arguments: continue from there, bit for bit as if
+        never interrupted. ``epochs`` and ``max_iter`` count from the very beginning. Of ``x0`` only shape and
+        dtype matter; the random state comes from ``resume``.
     random_state : None, int, Generator
         For `numpy.random.default_rng`.
     callback : callable, optional
@@ -106,23 +112,29 @@ def minimize(
     progress : bool, default False
         Show a progress bar, on a terminal.
     backend : str, optional
-        ``"c"``, ``"numba"``, ``"numpy"`` or ``"auto"``.
+        ``"c"``, ``"numba"``, ``"numpy"`` or ``"auto"``; by default as `use_backend` says.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
         ``x``, ``fun`` (NaN without ``fun``), ``success``, ``status``, ``message``, ``nit`` (steps), ``njev``
         (gradients of minibatches evaluated, second points included), ``nsamples``, ``rates`` (d,), ``state``
-        (plain arrays, for ``np.savez`` and ``resume``), and ``x_avg`` where the rule averages. Where a
-        gradient is not finite the run warns, and returns the last good ``x`` with ``success=False``; so does
-        Ctrl-C, without a warning. Where ``fun`` ends a tenth or more above its start, or `Run.trouble`
-        speaks, status is 4, ``success`` False, and ``message`` says why.
+        (plain arrays, for ``np.savez`` and ``resume``), and ``x_avg`` if the rule averages. At a gradient
+        that is not finite the run stops with a warning and returns the last good ``x`` with
+        ``success=False``; so does Ctrl-C, without a warning. If ``fun`` ends a tenth or more above its start,
+        or `Run.trouble` is not empty, status is 4, ``success`` False, and ``message`` says why.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument or a gradient has the wrong type, dtype or shape, or one is missing that the method
-        needs, or given that it does not need.
+        If an argument or a gradient has the wrong type, dtype or shape, or if an argument is missing that the
+        method needs, or given that it does not use.
+
+    See Also
+    --------
+    iterate : the same step by step.
+    VSGD : the default rule.
+    scipy.optimize.minimize : takes any rule as its ``method``.
 
     References
     ----------
@@ -201,7 +213,7 @@ def iterate(
     x0: NDArray[Any],
     args: Sequence[Any] = (),
     *,
-    method: str | AnyRule = "vsgd",
+    method: MethodName | AnyRule = "vsgd",
     batch_size: int = 1,
     epochs: int | None = None,
     max_iter: int | None = None,
@@ -210,12 +222,32 @@ def iterate(
     blocks: Sequence[int] | None = None,
     groups: Sequence[int] | None = None,
     random_state: Any = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> Iterator[AnyRun]:
-    """`minimize` as an iterator: after each step it gives the run, with ``x``, ``rates``, ``n_steps`` ...
+    """`minimize` as an iterator, which yields the run after each step.
 
-    The arguments and errors are those of `minimize`; a gradient that is not finite raises
-    `FloatingPointError`.
+    Parameters
+    ----------
+    grad, x0, args, method, batch_size, epochs, max_iter, weighting, diag_hess, blocks, groups
+        As for `minimize`.
+    random_state, backend
+        As for `minimize`.
+
+    Returns
+    -------
+    iterator of Run
+        The same run each time, with ``x``, ``rates``, ``n_steps`` and so on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `minimize`.
+    FloatingPointError
+        At a step whose gradient is not finite.
+
+    See Also
+    --------
+    minimize : runs to the end.
 
     Examples
     --------
@@ -243,12 +275,12 @@ def iterate(
 
 
 def mean_loss(fun: Callable[..., Any] | None, driver: Driver) -> float:
-    """The loss of the whole data where the run is; NaN without ``fun``."""
+    """The loss of the whole data at the run's x; NaN without ``fun``."""
     return math.nan if fun is None else float(np.mean(fun(driver.run.x, *driver.batches.arrays)))
 
 
-def resolve_rule(method: str | AnyRule, weighting: Weighting | None) -> AnyRule:
-    """The rule of that name, or the rule itself."""
+def resolve_rule(method: MethodName | AnyRule, weighting: Weighting | None) -> AnyRule:
+    """The rule of a name, or the rule itself."""
     if isinstance(method, str) or not hasattr(method, "start") or isinstance(method, type):
         rule = RULES[choice("method", method, RULES)]
         return rule if weighting is None else replace(rule, weighting=weighting)
@@ -259,7 +291,7 @@ def resolve_rule(method: str | AnyRule, weighting: Weighting | None) -> AnyRule:
 
 
 def check_required_inputs(rule: AnyRule, method: Any, **given: Any) -> None:
-    """Refuse what is missing of what a rule requires, or given though it has no use for it."""
+    """Refuse a missing argument that the rule requires, and one that it does not use."""
     for name, value in given.items():
         if value is None and name in rule.requires:
             remedy = "pass it, or use method='vsgd'"
@@ -271,7 +303,7 @@ def check_required_inputs(rule: AnyRule, method: Any, **given: Any) -> None:
 
 
 def sizes(**given: Sequence[int] | None) -> dict[str, Any]:
-    """Those of the sizes of blocks and groups that are given."""
+    """The sizes of blocks or groups, where they are given."""
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -299,12 +331,12 @@ def as_sample_arrays(args: Sequence[Any]) -> list[Any]:
 
 
 def wants_result(callback: Callable[..., Any] | None) -> bool:
-    """Whether a callback is of SciPy's form with a keyword."""
+    """Whether a callback takes SciPy's ``intermediate_result``."""
     return callback is not None and "intermediate_result" in inspect.signature(callback).parameters
 
 
 def make_callback(callback: Callable[..., Any] | None, driver: Driver) -> Callable[[], None]:
-    """What to call after each step, in the form of SciPy's callbacks."""
+    """A function without arguments that calls a callback in SciPy's form."""
     run = driver.run
     if callback is None:
         return lambda: None

@@ -1,4 +1,4 @@
-"""Moments of per-sample gradients: what a minibatch tells the optimiser, all that a worker has to send."""
+"""Moments of per-sample gradients: all of a minibatch that the optimiser needs and a worker has to send."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import kernels
-from .._config import backend_name
+from .._config import BackendName, backend_name
 from .._errors import message
 from .._validation import float_array, integer, not_finite_entries
 from ..kernels.contract import Kernels
@@ -26,8 +26,12 @@ class Moments(NamedTuple):
     mean : (d,) array
         Mean gradient, in units ``loss / x``.
     mean_sq : (d,) array or None
-        Mean of the squared per-sample gradients, ``(loss / x)**2``. None is enough where only the mean is
-        used: at a probe point, or where ``n_samples`` is 1 and the mean is the sample.
+        Mean of the squared per-sample gradients, ``(loss / x)**2``. None is enough for the default rule, at a
+        probe point, and if ``n_samples`` is 1, where the mean is the sample.
+
+    See Also
+    --------
+    Run.tell : takes moments as a gradient.
 
     Examples
     --------
@@ -45,13 +49,30 @@ class Moments(NamedTuple):
     mean_sq: NDArray[Any] | None = None
 
     @classmethod
-    def from_rows(cls, rows: NDArray[Any], *, backend: str | None = None) -> Moments:
-        """Moments of per-sample gradients ``rows`` (n, d), float32 or float64.
+    def from_rows(cls, rows: NDArray[Any], *, backend: BackendName | None = None) -> Moments:
+        """Moments of per-sample gradients.
+
+        Parameters
+        ----------
+        rows : (n, d) array
+            The gradient of each sample, float32 or float64.
+        backend : {"auto", "c", "numba", "numpy"}, optional
+            The kernels; by default as `refsgd.use_backend` says.
+
+        Returns
+        -------
+        Moments
 
         Raises
         ------
         TypeError, ValueError
             If ``rows`` has another dtype, another number of axes, or no row.
+
+        Examples
+        --------
+        >>> import numpy as np, refsgd
+        >>> refsgd.Moments.from_rows(np.array([[1.0], [3.0]]))
+        Moments(n_samples=2, mean=array([2.]), mean_sq=array([5.]))
         """
         rows = checked_rows("rows", rows, "d")
         mean, mean_sq = np.empty((2, rows.shape[1]), rows.dtype)
@@ -59,9 +80,30 @@ class Moments(NamedTuple):
         return cls(len(rows), mean, mean_sq)
 
     def merge(self, other: Moments) -> Moments:
-        """Moments of both sets of samples together.
+        """Moments of the samples of both together.
 
-        Associative, and equal to one pass over all samples, to rounding.
+        Merging is associative and equals one pass over all samples, up to rounding.
+
+        Parameters
+        ----------
+        other : Moments
+            Of other samples, with mean squares.
+
+        Returns
+        -------
+        Moments
+
+        Raises
+        ------
+        ValueError
+            If a mean square is missing, or the dimensions differ.
+
+        Examples
+        --------
+        >>> import numpy as np, refsgd
+        >>> one, two = (refsgd.Moments(1, np.array([g]), np.array([g * g])) for g in (1.0, 3.0))
+        >>> one.merge(two)
+        Moments(n_samples=2, mean=array([2.]), mean_sq=array([5.]))
         """
         if self.mean_sq is None or other.mean_sq is None:
             raise ValueError(
@@ -82,14 +124,14 @@ class Moments(NamedTuple):
 
 def checked_rows(name: str, rows: Any, d: int | str) -> NDArray[Any]:
     """Per-sample gradients (n, d) with n >= 1, whatever their values."""
-    rows = float_array(name, rows, ("n", d), finite=False, remedy="pass one row per sample")
-    if len(rows) == 0:
-        raise ValueError(message(name, "have at least one row", rows.shape, "drop empty minibatches"))
-    return rows
+    checked = float_array(name, rows, ("n", d), finite=False, remedy="pass one row per sample")
+    if len(checked) == 0:
+        raise ValueError(message(name, "have at least one row", checked.shape, "drop empty minibatches"))
+    return checked
 
 
 def sample_rows(name: str, gradient: Any, d: int) -> NDArray[Any]:
-    """Per-sample gradients (n, d) with n >= 1; a gradient (d,) is that of one sample."""
+    """Per-sample gradients (n, d) with n >= 1; (d,) counts as one sample."""
     gradient = np.asarray(gradient)
     return checked_rows(name, gradient[np.newaxis] if gradient.shape == (d,) else gradient, d)
 
@@ -103,10 +145,10 @@ def checked_moments(
     mean_sq: NDArray[Any] | None,
     step: int,
 ) -> Moments:
-    """The moments of what a user gave for a gradient at ``x``, in the dtype of ``x``.
+    """The moments of the gradient that a user gave at ``x``, in the dtype of ``x``.
 
-    ``mean`` and ``mean_sq`` (d,) are written to where there are rows, dense or sparse, to average; mean
-    squares that are not wanted are None.
+    Averages of rows, dense or sparse, are written to ``mean`` and ``mean_sq`` (d,); pass None for mean
+    squares that are not needed.
 
     Raises
     ------
@@ -116,7 +158,7 @@ def checked_moments(
         If it is not finite, or so large that its square is not.
     """
     if isinstance(gradient, tuple):
-        moments = told_moments(name, gradient, x)
+        moments = moments_from_tuple(name, gradient, x)
     elif hasattr(gradient, "tocsr"):
         entries = checked_csr(name, gradient.tocsr(), x, backend)
         moments = Moments(entries.n_samples, mean, mean_sq)
@@ -146,9 +188,9 @@ def checked_moments(
 def mean_gradient(
     name: str, gradient: Any, x: NDArray[Any], backend: Kernels, out: NDArray[Any]
 ) -> tuple[int, NDArray[Any]]:
-    """Number of samples and mean (d,), in the dtype of ``x``, of what a user gave for a gradient at ``x``.
+    """Number of samples and mean (d,), in the dtype of ``x``, of the gradient that a user gave at ``x``.
 
-    The mean may have any values. ``out`` (d,) is written to where there are samples to average.
+    The mean may have any values. An average of samples is written to ``out`` (d,).
 
     Raises
     ------
@@ -158,7 +200,7 @@ def mean_gradient(
     if isinstance(gradient, np.ndarray) and gradient.shape == x.shape and gradient.dtype == x.dtype:
         return 1, np.ascontiguousarray(gradient)
     if isinstance(gradient, tuple):
-        n, mean, *_ = told_moments(name, gradient, x)
+        n, mean, *_ = moments_from_tuple(name, gradient, x)
         return n, mean
     if hasattr(gradient, "tocsr"):
         entries = checked_csr(name, gradient.tocsr(), x, backend)
@@ -178,7 +220,7 @@ def mean_gradient(
 
 
 def has_samples(gradient: Any) -> bool:
-    """Whether `mean_gradient` has to average, and so to write to ``out``."""
+    """Whether `mean_gradient` averages, and so writes to ``out``."""
     if isinstance(gradient, np.ndarray):
         return gradient.ndim == 2 and len(gradient) > 1
     return not isinstance(gradient, tuple)
@@ -190,7 +232,7 @@ def sample_gradients(name: str, gradient: Any, x: NDArray[Any]) -> NDArray[Any]:
     Raises
     ------
     TypeError, ValueError
-        If that is not what ``gradient`` is.
+        If ``gradient`` is none.
     """
     if isinstance(gradient, tuple) or hasattr(gradient, "tocsr"):
         remedy = "pass per-sample gradients, a dense array with one row per sample"
@@ -198,7 +240,7 @@ def sample_gradients(name: str, gradient: Any, x: NDArray[Any]) -> NDArray[Any]:
     return in_dtype(checked_rows(name, gradient, x.size), x.dtype)
 
 
-def told_moments(name: str, fields: tuple[Any, ...], x: NDArray[Any]) -> Moments:
+def moments_from_tuple(name: str, fields: tuple[Any, ...], x: NDArray[Any]) -> Moments:
     """Moments of parameters like ``x``, from a tuple of their fields."""
     if len(fields) not in (2, 3):
         must = "have the fields n_samples, mean and mean_sq of Moments"
@@ -211,7 +253,7 @@ def told_moments(name: str, fields: tuple[Any, ...], x: NDArray[Any]) -> Moments
 
 
 def in_dtype(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The array in another dtype; what is too large for it becomes infinite, which is found later."""
+    """The array in another dtype. Entries too large for it become infinite, which later checks find."""
     if array.dtype == dtype:
         return array
     with np.errstate(over="ignore"):
@@ -220,7 +262,7 @@ def in_dtype(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def finite_squares(name: str, values: NDArray[Any], step: int) -> None:
     """Raise `FloatingPointError` unless all values and their squares are finite."""
-    if not math.isfinite(np.vdot(values, values)):  # of which NumPy does not warn
+    if not math.isfinite(np.vdot(values, values)):  # NumPy does not warn of overflow here
         raise FloatingPointError(not_finite(name, values, step))
 
 

@@ -1,4 +1,4 @@
-"""Reweighting by orthogonality: samples that say the same share a vote, others have one each."""
+"""Reweighting by orthogonality: aligned samples share one vote, orthogonal ones have one each."""
 
 from __future__ import annotations
 

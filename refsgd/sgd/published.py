@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from .._config import BackendName
 from .._validation import choice
 from .published_rule import PublishedRule
 from .published_run import PublishedRun
 from .published_sparse import PublishedSparseRun
 from .scipy_method import ScipyMethod
 
+PresetName = Literal["vsgd-fd", "vsgd-l", "vsgd-g", "vsgd-b"]
+
 
 class PublishedVSGD(ScipyMethod, PublishedRule):
     """The vSGD algorithms of [1]_ and [2]_ to the letter; `VSGD` is the rule to use.
 
-    From running averages of gradient, squared gradient and curvature, each parameter's rate follows as the
-    one that should reduce the expected loss most. The default is vSGD-fd; `preset` names the others.
+    Each parameter takes the rate that should reduce the expected loss most, given running averages of its
+    gradient, squared gradient and curvature. The default is vSGD-fd; `preset` names the others.
 
     Parameters
     ----------
@@ -56,7 +59,7 @@ class PublishedVSGD(ScipyMethod, PublishedRule):
     what                published in            line
     ==================  ======================  ===================================
     rate of vSGD-l      1206.1106, eq. (7)      ``kernels.bbprop_rates``
-    rates of -g and -b  1206.1106, section 4.2  ``refsgd.sgd.shared.rates``
+    rates of -g and -b  1206.1106, section 4.2  ``refsgd.sgd.block_rates.rates``
     slow start          1206.1106, section 4    ``refsgd.sgd.averages.end_start``
     rate of vSGD-fd     1301.3764, algorithm 1  ``kernels.fd_rates``
     minibatches of n    1301.3764, eq. (3)      ``kernels.signal_share``
@@ -89,8 +92,19 @@ class PublishedVSGD(ScipyMethod, PublishedRule):
     """
 
     @classmethod
-    def preset(cls, name: str, **changes: Any) -> PublishedVSGD:
-        """The rule of that name, ``"vsgd-fd"``, ``"vsgd-l"``, ``"vsgd-g"`` or ``"vsgd-b"``, with changes.
+    def preset(cls, name: PresetName, **changes: Any) -> PublishedVSGD:
+        """The rule of a name, with changes.
+
+        Parameters
+        ----------
+        name : {"vsgd-fd", "vsgd-l", "vsgd-g", "vsgd-b"}
+            The name in the papers.
+        **changes
+            Options that differ from the paper's.
+
+        Returns
+        -------
+        PublishedVSGD
 
         Raises
         ------
@@ -105,11 +119,22 @@ class PublishedVSGD(ScipyMethod, PublishedRule):
         return replace(PRESETS[choice("name", name, PRESETS)], **changes)
 
     def start(
-        self, x0: NDArray[Any], *, blocks: Sequence[int] | None = None, backend: str | None = None
+        self, x0: NDArray[Any], *, blocks: Sequence[int] | None = None, backend: BackendName | None = None
     ) -> PublishedRun:
-        """Begin a run at ``x0`` (d,), float32 or float64, which is copied.
+        """Begin a run.
 
-        ``blocks`` are the numbers of parameters that share a rate, in order, for ``sharing="blocks"``.
+        Parameters
+        ----------
+        x0 : (d,) array
+            The first x, float32 or float64; the run copies it.
+        blocks : sequence of int, optional
+            Sizes of blocks of neighbouring parameters that share a rate, in order, for ``sharing="blocks"``.
+        backend : {"auto", "c", "numba", "numpy"}, optional
+            The kernels; by default as `refsgd.use_backend` says.
+
+        Returns
+        -------
+        PublishedRun
 
         Raises
         ------
@@ -117,14 +142,19 @@ class PublishedVSGD(ScipyMethod, PublishedRule):
             If ``x0`` has another dtype or shape, or an entry that is not finite; if ``blocks`` are missing,
             not needed, or do not add up to d.
         BackendError
-            If the backend asked for is not available.
+            If that backend is not available.
+
+        Examples
+        --------
+        >>> PublishedVSGD.preset("vsgd-b").start([1.0, 2.0, 3.0], blocks=[2, 1]).n_steps
+        0
         """
         run = PublishedSparseRun if self.weighting == "sparse" else PublishedRun
         return run(self, x0, blocks=blocks, backend=backend)
 
 
-#: Rules by name. Those of arXiv 1206.1106 detect no outliers.
-PRESETS = {
+#: Rules by name. The rules of arXiv 1206.1106 detect no outliers.
+PRESETS: dict[PresetName, PublishedVSGD] = {
     "vsgd-fd": PublishedVSGD(),
     "vsgd-l": PublishedVSGD(curvature="bbprop", outliers=None),
     "vsgd-g": PublishedVSGD(curvature="bbprop", sharing="global", outliers=None),

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _checkpoint, kernels
-from .._config import backend_name
+from .._config import BackendName, backend_name
 from .._errors import message
 from .._validation import float_array
 from ..kernels import published_numpy
 from ..kernels.contract import PublishedMoments, StepRule
-from . import orthogonal, shared
+from . import block_rates, orthogonal
 from .averages import N_START, end_start, start_average, start_average_curvature, zeros
 from .moments import Moments, checked_moments, checked_rows, finite_squares, sample_rows, squares
 from .published_rule import PublishedRule
 from .rates import rates
-from .state import start_point
+from .state import described, start_point
 
 CHECKPOINT_VERSION = 3
 
@@ -29,7 +29,7 @@ Array = NDArray[Any]
 
 
 class Minibatch(NamedTuple):
-    """What was told of a minibatch at one point, checked."""
+    """The validated gradients of a minibatch at one point."""
 
     moments: Moments
     rows: Array | None  # per-sample gradients, where they are used
@@ -43,16 +43,39 @@ class PublishedRun:
     minibatches but the first open (`is_open`): then `ask` gives the probe point, and `tell` of the gradient
     there, on the *same* samples, takes the step. The first 10 minibatches only fill the averages; x stays.
 
+    Parameters
+    ----------
+    rule : PublishedVSGD
+        The options. `PublishedVSGD.start` makes a run.
+    x0 : (d,) array
+        The first x, float32 or float64; the run copies it.
+    blocks : sequence of int, optional
+        Sizes of blocks of neighbouring parameters that share a rate, in order, for ``sharing="blocks"``.
+    backend : {"auto", "c", "numba", "numpy"}, optional
+        The kernels; by default as `refsgd.use_backend` says.
+
     Attributes
     ----------
-    x : (d,) array
-        The parameters: a view, which the next step changes.
     state : PublishedState
-        Parameters and averages, views likewise.
-    n_steps, n_samples, n_gradients : int
-        Minibatches and samples learnt from so far; gradients of minibatches, those at probes included.
+        Parameters and averages, views of the memory that a step changes.
+    n_steps, n_samples : int
+        Minibatches and samples learnt from so far.
     batch_size : int
         Samples of the latest minibatch, 1 before the first.
+
+    See Also
+    --------
+    PublishedVSGD : the rule; its ``start`` makes a run.
+    Run : the same for the default rule.
+
+    Examples
+    --------
+    >>> import numpy as np, refsgd
+    >>> run = refsgd.PublishedVSGD.preset("vsgd-l").start(np.array([3.0, -4.0]))
+    >>> for _ in range(20):
+    ...     run.tell(run.ask().copy(), diag_hess=np.ones(2))  # of |x|**2 / 2
+    >>> run.n_steps, bool(np.abs(run.x).max() < 0.01)
+    (20, True)
     """
 
     def __init__(
@@ -61,7 +84,7 @@ class PublishedRun:
         x0: Array,
         *,
         blocks: Sequence[int] | None = None,
-        backend: str | None = None,
+        backend: BackendName | None = None,
     ) -> None:
         x0 = start_point(x0)
         if (blocks is None) == (rule.sharing == "blocks"):
@@ -72,7 +95,7 @@ class PublishedRun:
         self._backend = kernels.resolve(backend_name(backend))
         self.kernels = kernels.load(self._backend)
         sizes = blocks if blocks is not None else [x0.size]
-        self.blocks = None if rule.sharing == "element" else shared.Blocks.of(sizes, x0.size)
+        self.blocks = None if rule.sharing == "element" else block_rates.Blocks.of(sizes, x0.size)
         self._buffer, self.state = zeros(x0.size, x0.dtype)
         self.state.x[:] = x0
         self.n_steps = 0
@@ -82,14 +105,18 @@ class PublishedRun:
         self._open: Any = None  # a checked minibatch that waits for its gradient at the probe
         self._prepare()
 
+    def __repr__(self) -> str:
+        return described(self)
+
     def _prepare(self) -> None:
-        """What only dense weighting needs: memories, and room to compute in."""
+        """Allocate buffers used only with dense weighting."""
         self.state.tau[:] = 1
         self._probe = np.empty_like(self.x)
         self._mean, self._mean_sq, self._probe_mean = np.empty((3, self.x.size), self.x.dtype)
 
     @property
     def x(self) -> Array:
+        """The parameters (d,): a view, which the next step changes."""
         return self.state.x
 
     @property
@@ -106,16 +133,27 @@ class PublishedRun:
 
     @property
     def is_open(self) -> bool:
-        """Whether the gradient of the same minibatch at another point is due."""
+        """Whether the run waits for the gradient of the same minibatch at the probe."""
         return self._open is not None
 
     @property
     def n_gradients(self) -> int:
+        """Gradients of minibatches evaluated so far, those at probes included."""
         return self._n_gradients + self.is_open
 
     def ask(self) -> Array:
-        """The point (d,) at which `tell` wants a gradient, valid until then. Asking again gives the same."""
+        """The point where `tell` wants a gradient: x, or the probe of the open minibatch.
+
+        Returns
+        -------
+        (d,) array
+            Valid until the next `tell`. Asking again gives the same point.
+        """
         return self._probe_point() if self.is_open else self.x
+
+    def close(self) -> None:
+        """Drop the open minibatch, if there is one; the run is then as before it."""
+        self._open = None
 
     def tell(self, gradient: Any, diag_hess: Any = None) -> None:
         """Learn from one minibatch, and take a step if the start is over; or keep the minibatch open.
@@ -124,12 +162,12 @@ class PublishedRun:
         ----------
         gradient : array, CSR matrix, or tuple
             Per-sample gradients (n, d) with n >= 1, float32 or float64, dense or CSR; or the gradient (d,) of
-            one sample; or `Moments`, or a tuple of its fields. Weightings but ``"dense"`` need the rows.
-            Where only moments are known, or CSR rows weigh densely, a curvature by finite differences is that
-            of the mean gradient.
+            one sample; or `Moments`, or a tuple of its fields. Only ``"dense"`` weighting takes moments. From
+            moments, and from CSR rows with dense weighting, finite differences give the curvature of the mean
+            gradient.
         diag_hess : array, optional
             For ``curvature="bbprop"``: the diagonal Hessian at x, (d,) for the minibatch or (n, d) for each
-            sample, in ``loss / x**2``, of which absolute values are taken.
+            sample, in ``loss / x**2``; the run takes absolute values.
 
         Raises
         ------
@@ -139,7 +177,7 @@ class PublishedRun:
         FloatingPointError
             If the gradient is not finite.
 
-        In each case the run is as it was, and still open if it was open.
+        After each of these the run is as before, and still open if it was open.
         """
         if (diag_hess is None) == (self.rule.curvature == "bbprop"):
             must = "be given" if diag_hess is None else "be None"
@@ -147,7 +185,7 @@ class PublishedRun:
             got = None if diag_hess is None else "one"
             where = f"where curvature is {self.rule.curvature!r}"
             raise ValueError(message("diag_hess", f"{must} {where}", got, remedy))
-        with np.errstate(all="ignore"):  # what is not finite is looked for
+        with np.errstate(all="ignore"):  # what is not finite is found later
             minibatch, probe = self._open, None
             if minibatch is not None:
                 probe = self._checked_probe(gradient, minibatch)
@@ -175,10 +213,10 @@ class PublishedRun:
             remedy = "pass the mean squared gradient too"
             raise ValueError(message("mean_sq", "be given for n_samples > 1", None, remedy))
         rows = self._rows("grad", gradient, here.n_samples)
-        return Minibatch(here, rows, self._told_curvature(diag_hess, here.n_samples))
+        return Minibatch(here, rows, self._given_curvature(diag_hess, here.n_samples))
 
     def _checked_probe(self, gradient: Any, here: Any) -> Any:
-        """What is told at the probe of the open minibatch ``here``."""
+        """The validated gradient at the probe of the open minibatch ``here``."""
         name, n = "probe grad", here.moments.n_samples
         probe = checked_moments(name, gradient, self.x, self.kernels, self._probe_mean, None, self.n_steps)
         if probe.n_samples != n:
@@ -187,7 +225,7 @@ class PublishedRun:
         return Minibatch(probe, self._rows(name, gradient, n))
 
     def _held(self, minibatch: Any) -> Any:
-        """The same in memory of the run's own: a gradient function may write to one array each time."""
+        """A copy: a gradient function may write to the same array each time."""
         (n, mean, mean_sq), rows, _ = minibatch
         if mean is not self._mean:
             self._mean[:] = mean
@@ -197,9 +235,9 @@ class PublishedRun:
         return Minibatch(moments, None if rows is None else rows.copy())
 
     def _rows(self, name: str, gradient: Any, n_samples: int) -> Array | None:
-        """Per-sample gradients, already checked, if they were told and are used.
+        """Per-sample gradients, already checked, if there are any and the step uses them.
 
-        Of one sample the curvature is that of the mean.
+        The curvature of one sample is the curvature of the mean.
         """
         is_array = not (isinstance(gradient, tuple) or hasattr(gradient, "tocsr"))
         if self.rule.weighting == "orthogonal":
@@ -211,8 +249,8 @@ class PublishedRun:
             return None
         return np.ascontiguousarray(sample_rows(name, gradient, self.x.size), self.x.dtype)
 
-    def _told_curvature(self, diag_hess: Any, n_samples: int) -> tuple[Array, Array] | None:
-        """Mean and mean square of what the user says the curvature is."""
+    def _given_curvature(self, diag_hess: Any, n_samples: int) -> tuple[Array, Array] | None:
+        """Mean and mean square of the curvature that the user gave."""
         if diag_hess is None:
             return None
         curv = np.asarray(diag_hess)
@@ -239,7 +277,7 @@ class PublishedRun:
         return curv, curv * curv
 
     def _learn(self, here: Any, probe: Any) -> int:
-        """Change the state, by a minibatch that is checked. Returns the number of its samples."""
+        """Learn from a checked minibatch; return the number of its samples."""
         if self.n_steps < N_START:
             self._start(here, probe)
         else:
@@ -276,12 +314,17 @@ class PublishedRun:
             rule = StepRule(limit, self.rule.variant)
             self.kernels.published_step(self._buffer, moments, move, reinforcing, rule)
         else:
-            shared.step(self.state, moments, move, reinforcing, limit, self.blocks)
+            block_rates.step(self.state, moments, move, reinforcing, limit, self.blocks)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """All that a run needs to go on, as plain arrays, for example for ``np.savez``.
+        """All that a run needs to continue, as plain arrays, for example for ``np.savez``.
 
-        An open minibatch is not part of it: that of an open run is as before the minibatch.
+        An open minibatch is left out: the state is as before it.
+
+        Returns
+        -------
+        dict of arrays
+            For `load_state_dict` of a run of the same rule.
 
         Examples
         --------
@@ -301,7 +344,7 @@ class PublishedRun:
         }
 
     def _rule_entries(self) -> dict[str, Array]:
-        """What a saved run must have in common with this one."""
+        """Entries of a state that must equal those of this run."""
         entries = {"rule": np.array(type(self.rule).__name__)}
         entries |= {name: np.array(value) for name, value in asdict(self.rule).items()}
         entries["outliers"] = np.array(math.inf if self.rule.outliers is None else self.rule.outliers)
@@ -310,17 +353,22 @@ class PublishedRun:
         return entries
 
     def _arrays(self) -> dict[str, Array]:
-        """What changes from step to step."""
+        """The arrays that steps change."""
         return self.state._asdict()
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a `state_dict`, to the last bit. A minibatch that is open is dropped.
+        """Continue from a `state_dict`, bit for bit. An open minibatch is dropped.
+
+        Parameters
+        ----------
+        state : mapping
+            What `state_dict` returned.
 
         Raises
         ------
         ValueError
-            If it is of another version, rule, dtype or number of parameters, or incomplete; the run is then
-            as it was.
+            If it is incomplete, or from another version, rule, dtype or number of parameters; the run is then
+            as before.
         """
         arrays = _checkpoint.load(state, self.state_dict(), ("version", *self._rule_entries()))
         for name, array in self._arrays().items():
@@ -329,7 +377,7 @@ class PublishedRun:
         self._open = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle a run by its `state_dict`, as views hold on to its memory."""
+        """Copy and pickle a run by its `state_dict`, as its views share memory."""
         lengths = self.blocks.lengths.tolist() if self.blocks and self.rule.sharing == "blocks" else None
         return _unpickle, (type(self), self.rule, self.x.copy(), lengths, self._backend, self.state_dict())
 
@@ -339,10 +387,10 @@ def _unpickle(
     rule: PublishedRule,
     x: Array,
     blocks: list[int] | None,
-    backend: str,
+    backend: BackendName,
     state: Mapping[str, NDArray[Any]],
 ) -> PublishedRun:
-    """The run that was pickled."""
+    """The run of a pickle."""
     run = run_type(rule, x, blocks=blocks, backend=backend)
     run.load_state_dict(state)
     return run

@@ -5,7 +5,7 @@ minibatch of those z samples ([1]_, section 3.2); where z = 0 neither it nor its
 over n samples, by which the others would be slowed, never appears.
 
 Everything here touches only the columns of the minibatch. That is why the probe is a second vector that is
-kept beside x: a parameter's probe is laid when a step has changed it, and stays until the next.
+kept beside x: a step renews the probe of each parameter that it changes.
 
 References
 ----------
@@ -41,15 +41,14 @@ class Touched(NamedTuple):
 
 
 class SparseMinibatch(NamedTuple):
-    """What was told of a minibatch at x, checked."""
+    """The validated gradients of a minibatch at x."""
 
     entries: Entries
     diag_hess: Entries | None
 
 
 class PublishedSparseRun(PublishedRun):
-    """`PublishedRun` for per-sample gradients as CSR matrices (n, d), or dense rows, of which zeros are
-    dropped.
+    """`PublishedRun` for per-sample gradients as CSR matrices (n, d), or dense rows without their zeros.
 
     A parameter averages its first ten touches before its first step. ``tau`` is 0 before the first touch, and
     minus the number of touches within this start.
@@ -71,9 +70,9 @@ class PublishedSparseRun(PublishedRun):
         here = self._entries("grad", gradient)
         if diag_hess is None:
             return SparseMinibatch(here, None)
-        told = self._entries("diag_hess", diag_hess)
-        self._must_have("diag_hess", told, here.n_samples)
-        return SparseMinibatch(here, told._replace(data=np.abs(told.data)))
+        given = self._entries("diag_hess", diag_hess)
+        self._must_have("diag_hess", given, here.n_samples)
+        return SparseMinibatch(here, given._replace(data=np.abs(given.data)))
 
     def _checked_probe(self, gradient: Any, here: SparseMinibatch) -> Entries:
         probe = self._entries("probe grad", gradient)
@@ -105,20 +104,19 @@ class PublishedSparseRun(PublishedRun):
         return Touched(columns, count, total[:k] / n, total_sq[:k] / n)
 
     def _mean_of(self, entries: Entries, data: Array, touched: Touched) -> Array:
-        """The sum of other values in the touched columns, over the number of samples that touch."""
-        total = np.zeros_like(touched.grad)
+        """The sum of other values in the touched columns over the number of samples that touch them."""
+        total: Array = np.zeros_like(touched.grad)
         self.kernels.add(entries.indices, data, self._slots, touched.columns, total)
-        return total / touched.n_samples.astype(total.dtype)
+        total /= touched.n_samples.astype(total.dtype)
+        return total
 
     def _curvature_at(
         self, touched: Touched, here: SparseMinibatch, probe: Entries | None
     ) -> tuple[Array, Array]:
-        """Mean and mean square of the curvature: as told, or by finite differences of each sample."""
+        """Mean and mean square of the curvature: as given, or by finite differences of each sample."""
         if here.diag_hess is not None:
-            told = here.diag_hess
-            return self._mean_of(told, told.data, touched), self._mean_of(
-                told, told.data * told.data, touched
-            )
+            given, curv = here.diag_hess, here.diag_hess.data
+            return self._mean_of(given, curv, touched), self._mean_of(given, curv * curv, touched)
         if probe is None:  # the first minibatch
             zero = np.zeros_like(touched.grad)
             return zero, zero
@@ -141,7 +139,7 @@ class PublishedSparseRun(PublishedRun):
             self._point[columns] = published_numpy.probe_point(self.x[columns], self.state.g_avg[columns])
 
     def _start_at(self, touched: Touched, curv: Array, curv_sq: Array, before: Array) -> Array:
-        """Plain means over the first touches, of which there were ``before``. True where these are over."""
+        """Plain means over the first touches, ``before`` of them so far. True where the start is over."""
         starting = before >= 0
         if not starting.any():
             return ~starting

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _checkpoint, kernels
-from .._config import backend_name
+from .._config import BackendName, backend_name
 from .._errors import message
 from .._validation import integer
 from ..kernels.contract import GUARD, LIMIT, N_START, OVERESTIMATE, n_blocks
@@ -22,18 +22,18 @@ from . import length, orthogonal
 from .length import StepLength
 from .moments import has_samples, mean_gradient, not_finite, sample_gradients
 from .rule import Rule
-from .state import State, allocate, start_point
+from .state import State, allocate, described, start_point
 
 CHECKPOINT_VERSION = 3
 
-#: From this share of the parameters that have begun on, newcomers cause a new start.
+#: Newcomers cause a new start if there are at least this many per parameter that has begun.
 NEWCOMERS = 0.01
 
-#: In the start a gradient that is too large for the unit is brought to this power of 2 by another: below it
-#: there is room for the averages so far, above it for sums of squares.
+#: If a gradient of the start is too large for the unit, a new unit brings it to this power of 2: the averages
+#: so far fit below it, sums of squares above.
 TOP_EXPONENT = {"float32": 45, "float64": 480}
 
-#: A mean square gradient that grew this many times over its start makes no sense any more.
+#: The run is in trouble once the mean square gradient has grown by this factor since the start.
 GROWN = 1e12
 
 Array = NDArray[Any]
@@ -48,10 +48,10 @@ class Second(IntEnum):
 
 
 class Minibatch(NamedTuple):
-    """What `Run.tell` was given, checked.
+    """The validated arguments of `Run.tell`.
 
-    The mean gradient: with sparse weighting in the columns where it is not 0, with orthogonal weighting by
-    the samples' weights.
+    ``grad`` is the mean gradient. Sparse weighting keeps the columns where it is not 0; orthogonal weighting
+    weighs the samples.
     """
 
     n_samples: int
@@ -61,7 +61,7 @@ class Minibatch(NamedTuple):
 
 
 class Counters(NamedTuple):
-    """What a run counts. Probes and landings are due by the steps since the last of each."""
+    """What a run counts. The steps since the last probe and the last landing say when the next is due."""
 
     n_steps: int = 0
     n_samples: int = 0
@@ -76,31 +76,58 @@ class Counters(NamedTuple):
 class Run:
     """A run of `VSGD`, driven by its user: ``run.tell(grad(run.ask(), *batch))``.
 
-    `ask` gives the point at which a gradient is wanted, at first x. `tell` takes the gradient of a minibatch
+    `ask` gives the point where the run wants a gradient, at first x. `tell` takes the gradient of a minibatch
     there: the mean (d,), per-sample gradients (n, d), dense or CSR, or `Moments`, or a plain tuple of the
-    fields of Moments. It takes a step; or, now and then, it keeps the minibatch open (`is_open`), because the
-    gradient of the *same* samples at a second point is due: then `ask` gives that point, and the next `tell`
-    completes the step. The first 10 minibatches only fill the averages; x stays.
+    fields of Moments. Then it takes a step. Now and then it keeps the minibatch open instead (`is_open`),
+    because it needs the gradient of the *same* samples at a second point: `ask` gives that point, and the
+    next `tell` completes the step. The first 10 minibatches only fill the averages; x stays.
+
+    Parameters
+    ----------
+    rule : VSGD
+        The options. `VSGD.start` makes a run.
+    x0 : (d,) array
+        The first x, float32 or float64; the run copies it.
+    groups : sequence of int, optional
+        Sizes of groups of neighbouring parameters that begin together, in order.
+    backend : {"auto", "c", "numba", "numpy"}, optional
+        The kernels; by default as `refsgd.use_backend` says.
 
     Attributes
     ----------
-    x : (d,) array
-        The parameters: a view, which a `tell` that takes a step changes.
     state : State
-        Parameters and averages, views likewise. Gradients in it are multiplied by ``unit``.
+        Parameters and averages, views of the memory that a step changes. Their gradients are multiplied by
+        ``unit``.
     unit : float
         A power of 2 that brings the first gradient to 1, or a far larger one into range; 0 while every
         gradient has been 0. So no loss is too large or too small, and a loss times 2**k gives the same bits.
-    length : float
-        The length S of a step, in the units of x: a step is ``S * sqrt(rho) * g / sqrt(g2_avg)``.
-    n_steps, n_samples, n_gradients : int
-        Minibatches and samples taken in so far; gradients of minibatches, second points included.
-    batch_size : int
-        Samples of the latest minibatch, 1 before the first.
+
+    See Also
+    --------
+    VSGD : the rule; its ``start`` makes a run.
+    minimize : drives a run to its end.
+
+    Examples
+    --------
+    >>> import numpy as np, refsgd
+    >>> run = refsgd.VSGD().start(np.array([3.0, -4.0]))
+    >>> for _ in range(100):
+    ...     run.tell(run.ask().copy())  # the gradient of |x|**2 / 2
+    ...     if run.is_open:
+    ...         run.tell(run.ask().copy())
+    >>> run
+    <Run of VSGD(weighting='dense', average=False): d=2, float64, n_steps=100, length=...>
+    >>> bool(np.abs(run.x).max() < 0.01)
+    True
     """
 
     def __init__(
-        self, rule: Rule, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
+        self,
+        rule: Rule,
+        x0: Array,
+        *,
+        groups: Sequence[int] | None = None,
+        backend: BackendName | None = None,
     ) -> None:
         x0 = start_point(x0)
         d, dtype = x0.size, x0.dtype
@@ -126,6 +153,9 @@ class Run:
         self._point = self._kept = self._mean = np.empty(0, dtype)  # until they are needed
         self._prepare()
 
+    def __repr__(self) -> str:
+        return described(self, f", length={self.length:.3g}")
+
     def _prepare(self) -> None:
         """Allocate what only dense gradients need."""
         n = n_blocks(self.x.size) + 1
@@ -135,6 +165,7 @@ class Run:
 
     @property
     def x(self) -> Array:
+        """The parameters (d,): a view, which the next step changes."""
         return self.state.x
 
     @property
@@ -158,40 +189,46 @@ class Run:
 
     @property
     def length(self) -> float:
+        """The length S of a step, in the units of x: a step is ``S * sqrt(rho) * g / sqrt(g2_avg)``."""
         return self.step_length.length
 
     @property
     def n_steps(self) -> int:
+        """Minibatches learnt from so far."""
         return self.counters.n_steps
 
     @property
     def n_samples(self) -> int:
+        """Samples learnt from so far."""
         return self.counters.n_samples
 
     @property
     def n_gradients(self) -> int:
+        """Gradients of minibatches evaluated so far, second points included."""
         return self.counters.n_gradients + self.is_open
 
     @property
     def batch_size(self) -> int:
+        """Samples of the latest minibatch, 1 before the first."""
         return self.counters.batch_size
 
     @property
     def rates(self) -> Array:
-        """Rates (d,) in ``x**2 / loss``: what a step multiplies a gradient with, ``S |m| / v``."""
+        """Rates (d,) in ``x**2 / loss``, ``S |m| / v``: a step multiplies a gradient with them."""
         _, m, v, tau = self.state
         has_rate = (tau > 0) & (v > 0)
         gain = np.where(has_rate, np.abs(m) / np.where(has_rate, v, 1), 0)
-        return gain * self.x.dtype.type(self.length * self.unit)
+        rates: Array = gain * self.x.dtype.type(self.length * self.unit)
+        return rates
 
     @property
     def is_open(self) -> bool:
-        """Whether the gradient of the same minibatch at a second point is due."""
+        """Whether the run waits for the gradient of the same minibatch at a second point."""
         return self._held is not None
 
     @property
     def trouble(self) -> str:
-        """Why what the run does makes no sense any more, as a sentence; ``""`` if it does."""
+        """A sentence on why the run no longer makes sense; ``""`` if it does."""
         x, m, v, tau = self.state
         if not tau.any() or not m.any():
             return ""
@@ -205,21 +242,24 @@ class Run:
         return ""
 
     def ask(self) -> Array:
-        """The point (d,) at which `tell` wants a gradient: x, or a second point of the open minibatch.
+        """The point where `tell` wants a gradient: x, or the second point of the open minibatch.
 
-        It is only valid until the next `tell`. Asking again gives the same point.
+        Returns
+        -------
+        (d,) array
+            Valid until the next `tell`. Asking again gives the same point.
         """
         return self.x if self._held is None else self._point
 
     def tell(self, gradient: Any) -> None:
-        """Learn from the gradient of a minibatch at the point of `ask`.
+        """Learn from the gradient of a minibatch at the point that `ask` gave.
 
         Parameters
         ----------
         gradient : array, CSR matrix, Moments or tuple
             The mean gradient (d,), which counts as one sample; per-sample gradients (n, d) with n >= 1, dense
-            or CSR; or `Moments`, or a tuple of its fields; mean squares are not used. In float32 or float64,
-            in units of ``loss / x``. Orthogonal weighting needs the samples.
+            or CSR; or `Moments`, or a tuple of its fields, whose mean squares the run ignores. In float32 or
+            float64, in units of ``loss / x``. Orthogonal weighting needs per-sample gradients.
 
         Raises
         ------
@@ -228,14 +268,14 @@ class Run:
         FloatingPointError
             If the gradient is not finite.
 
-        In each case the run is as it was: open if it was open.
+        After each of these the run is as before, and still open if it was open.
         """
         if self._held is None:
             batch = self._read("grad", gradient)
             second = self._due(batch)
             if second and self._is_in_range("grad", batch):
                 self._open(batch, second)
-            else:  # a second gradient of an outlier would say nothing of the others
+            else:  # a second gradient of an outlier would tell nothing about the other minibatches
                 self._learn(batch, Second.NONE, self.step_length)
             return
         batch, second = self._held
@@ -248,7 +288,7 @@ class Run:
         self._held = None
 
     def close(self) -> None:
-        """Give up the open minibatch, if there is one: the run is as before it."""
+        """Drop the open minibatch, if there is one; the run is then as before it."""
         self._held = None
 
     # -- one minibatch
@@ -282,7 +322,7 @@ class Run:
         return self._tau_sum / self._n_joined
 
     def _open(self, batch: Minibatch, second: Second) -> None:
-        """Keep the minibatch until its gradient at a second point is there. Nothing else changes."""
+        """Keep the minibatch until its gradient at a second point arrives. Nothing else changes."""
         if self._point.size == 0:
             self._point, self._kept = np.empty((2, self.x.size), self.x.dtype)
         self._kept[:] = grad = batch.grad
@@ -297,7 +337,7 @@ class Run:
         self._held = batch._replace(grad=self._kept), second
 
     def _probed(self, grad: Array, second: Second) -> list[tuple[int, int]]:
-        """The parameters that a second point moves."""
+        """Ranges of the parameters in which the second point differs from x."""
         return self._ranges(self._lives(grad)) if second is Second.START else self._joined
 
     def _measured(self, grad: Array, other: Array, second: Second) -> StepLength:
@@ -313,7 +353,7 @@ class Run:
     def _followed(
         self, second: Second, d2_metric: float, along: float, change2: float, descent: float
     ) -> StepLength:
-        """The length that follows from the sums of `refsgd.kernels.contract.Secant`."""
+        """The length that follows from the sums of the `refsgd.kernels.contract.Secant` kernel."""
         s, counters = self.step_length, self.counters
         if not math.isfinite(d2_metric + along + change2 + descent):
             return s
@@ -328,7 +368,7 @@ class Run:
         return length.landed(s, descent, along, share)
 
     def _learn(self, batch: Minibatch, second: Second, s: StepLength) -> None:
-        """Averages and step, with a length ``s``. Nothing changes where the gradient is not finite."""
+        """Update averages and x, with a length ``s``. A gradient that is not finite changes nothing."""
         if not self.is_whole or self.counters.start_left:
             if not self._is_in_range("grad", batch):
                 batch = self._guarded(batch)
@@ -348,7 +388,7 @@ class Run:
         return self._g2_sum, self._tau_sum
 
     def after_steps(self, s: StepLength, sums: tuple[float, float], counters: tuple[int, ...]) -> None:
-        """Take over what a compiled loop did to the buffer."""
+        """Adopt the results of a compiled loop that has changed the buffer."""
         self.step_length, self.counters = StepLength(*s), Counters(*counters)
         self._g2_sum, self._tau_sum = sums
 
@@ -387,7 +427,7 @@ class Run:
         return bool(self.counters.start_left)
 
     def _shrink_unit(self, grad: Array) -> None:
-        """Make room for a gradient that is far larger than those so far. That changes no bit of x."""
+        """Choose a smaller unit, in which a far larger gradient fits. That changes no bit of x."""
         s, (m, v) = self.step_length, self.state[1:3]
         exponent = math.frexp(float(np.abs(grad).max()) * self.unit)[1]
         factor = math.ldexp(1.0, TOP_EXPONENT[m.dtype.name] - exponent)
@@ -399,7 +439,7 @@ class Run:
         self.step_length = s._replace(slope=s.slope * factor, bend=s.bend * factor)
 
     def _guarded(self, batch: Minibatch) -> Minibatch:
-        """A minibatch whose squares are out of range, as the guard counts it: `GUARD` root mean squares."""
+        """A minibatch whose squares overflow, scaled as the guard scales it: to `GUARD` root mean squares."""
         largest = np.abs(batch.grad).max()
         direction = batch.grad / largest
         usual = math.sqrt(self._usual_square(batch)) / self.unit
@@ -429,7 +469,7 @@ class Run:
         return bool(self._lengths[fresh].sum() > NEWCOMERS * before)
 
     def _ranges(self, chosen: NDArray[np.bool_]) -> list[tuple[int, int]]:
-        """Neighbouring groups that are chosen, as ranges of parameters."""
+        """The chosen groups as ranges of parameters, neighbours joined."""
         ranges, begin = [], 0
         for is_chosen, part in groupby(zip(chosen, self._lengths.tolist(), strict=True), lambda g: g[0]):
             end = begin + sum(size for _, size in part)
@@ -448,7 +488,7 @@ class Run:
         return length.begun(s, length.first(float(np.abs(self.x).max()), steepest))
 
     def _begin(self, batch: Minibatch, second: Second, s: StepLength) -> None:
-        """A minibatch of a start, or one beside newcomers that wait."""
+        """Learn from a minibatch of a start, or from one while newcomers fill their averages."""
         x, m, v, tau = self.state
         lives, joined = self._lives(batch.grad), self._joined
         left = self.counters.start_left or (N_START if self._starts_anew(batch) else 0)
@@ -464,7 +504,7 @@ class Run:
                 return
         g = x.dtype.type(self.unit) * batch.grad
         if left:
-            for begin, end in joined:  # they stand still, and go on averaging
+            for begin, end in joined:  # they stand still, but keep averaging
                 part = slice(begin, end)
                 m[part] += (g[part] - m[part]) / tau[part]
                 v[part] += (g[part] * g[part] - v[part]) / tau[part]
@@ -492,10 +532,10 @@ class Run:
         self.step_length = s
 
     def _without_outlier(self, s: StepLength) -> StepLength:
-        """After the first start: where a minibatch was out of proportion, count it as the median one.
+        """After the first start, scale the averages down if one minibatch was out of proportion.
 
-        The guard cannot see it, as it has nothing to compare with; and inflated averages would let pass all
-        that come after.
+        The guard misses an outlier of the start, because it has nothing to compare with; and the inflated
+        averages would hide every later one.
         """
         mean, median = float(np.mean(self._start_energies)), float(np.median(self._start_energies))
         if not mean > GUARD**2 * median > 0:
@@ -507,7 +547,7 @@ class Run:
         return length.in_metric(s, factor)
 
     def _step_ranges(self, grad: Array, s: StepLength) -> None:
-        """The step of those parameters that have begun."""
+        """Take the step of the parameters that have begun."""
         energy, totals, share = 0.0, np.zeros(2), average_weight(self.counters)
         for begin, end in self._joined:
             sums = self._energy[: n_blocks(end - begin) + 1]
@@ -521,7 +561,7 @@ class Run:
         self._g2_sum, self._tau_sum = totals.tolist()
 
     def _recount(self) -> None:
-        """Which parameters take steps, and their sums."""
+        """Find the parameters that take steps, and sum up their averages."""
         self._joined = self._ranges(self._seen == N_START)
         self.is_whole = self._joined == [(0, self.x.size)]
         self._n_joined = sum(end - begin for begin, end in self._joined)
@@ -534,7 +574,12 @@ class Run:
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that a run needs to continue, as plain arrays, for example for ``np.savez``.
 
-        A minibatch that is open is not part of it: the state is that before it.
+        An open minibatch is left out: the state is as before it.
+
+        Returns
+        -------
+        dict of arrays
+            For `load_state_dict` of a run of the same rule.
 
         Examples
         --------
@@ -559,23 +604,28 @@ class Run:
         }
 
     def _rule_entries(self) -> dict[str, Array]:
-        """What a saved run must have in common with this one."""
+        """Entries of a state that must equal those of this run."""
         entries = {name: np.array(value) for name, value in asdict(self.rule).items()}
         return entries | {"groups": self._lengths.copy()}
 
     def _arrays(self) -> dict[str, Array]:
-        """What changes from step to step."""
+        """The arrays that steps change."""
         average = {"x_avg": self.x_avg} if self.rule.average else {}
         return self.state._asdict() | average
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from a `state_dict`, bit for bit.
+        """Continue from a `state_dict`, bit for bit. An open minibatch is dropped.
+
+        Parameters
+        ----------
+        state : mapping
+            What `state_dict` returned.
 
         Raises
         ------
         ValueError
-            If it is of another version, rule, dtype or number of parameters, or incomplete; the run is then
-            as it was.
+            If it is incomplete, or from another version, rule, dtype or number of parameters; the run is then
+            as before.
         """
         must_equal = ("version", "rule", *self._rule_entries())
         self._restore(_checkpoint.load(state, self.state_dict(), must_equal))
@@ -592,7 +642,7 @@ class Run:
         self.unit, self.scale, self._g2_first, self._g2_sum, self._tau_sum = arrays["sums"].tolist()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle a run by its `state_dict`, as kernels and views hold on to its memory."""
+        """Copy and pickle a run by its `state_dict`, as kernels and views share its memory."""
         groups = None if self._lengths.size == 1 else self._lengths.tolist()
         return _unpickle, (type(self), self.rule, self.x.copy(), groups, self._backend, self.state_dict())
 
@@ -602,10 +652,10 @@ def _unpickle(
     rule: Rule,
     x: Array,
     groups: list[int] | None,
-    backend: str,
+    backend: BackendName,
     state: Mapping[str, NDArray[Any]],
 ) -> Run:
-    """The run that was pickled."""
+    """The run of a pickle."""
     run = run_type(rule, x, groups=groups, backend=backend)
     run.load_state_dict(state)
     return run
@@ -628,7 +678,7 @@ def average_weight(counters: Counters) -> float:
 
 
 def first_unit(grad: Array) -> float:
-    """The power of 2 that brings the largest entry of a gradient to about 1; 1 if there is none."""
+    """The power of 2 that scales the largest entry of a gradient to about 1; 1 if all are 0."""
     largest = float(np.abs(grad).max(initial=0.0))
     if not 0 < largest < math.inf:
         return 1.0

@@ -1,10 +1,10 @@
 """The default rule on sparse gradients: averages count touches, and a step costs the non-zeros.
 
-A parameter is touched where the mean gradient of a minibatch is not 0. The others keep all they have. One
-that is touched for the first time begins as after a start of ten minibatches like this one. The length is
-shared. Probes go along the step itself, on the parameters touched that are not new: along the averages, as in
-the dense form, a rare parameter would come back to its own overshoot, with nothing averaged in between. There
-is no ceiling, as the probe is one.
+A minibatch touches the parameters where its mean gradient is not 0. The others keep all they have. On its
+first touch a parameter is initialised as if all ten minibatches of a start had been this one. All parameters
+share the length. Probes go along the step itself, on the touched parameters that are not new. Along the
+averages, as in the dense form, a rare parameter would return to its own overshoot, with nothing averaged in
+between. The probe itself is the ceiling, so there is no other.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._config import BackendName
 from .._errors import message
 from ..kernels.contract import N_START, OVERESTIMATE, WIDEN, n_blocks
 from ..kernels.dense_numpy import guarded
@@ -30,13 +31,33 @@ Array = NDArray[Any]
 
 
 class SparseRun(Run):
-    """`Run` for gradients with few non-zeros: CSR matrices (n, d), or other forms, whose zeros are dropped.
+    """`Run` for gradients with few non-zeros: CSR matrices (n, d), or other forms without their zeros.
 
     ``tau`` is 0 before a parameter's first touch. Each parameter begins by itself, so there are no groups.
+    Parameters and attributes are those of `Run`.
+
+    See Also
+    --------
+    VSGD : ``VSGD(weighting="sparse").start(x0)`` makes a run.
+
+    Examples
+    --------
+    >>> import numpy as np, refsgd, scipy.sparse
+    >>> run = refsgd.VSGD(weighting="sparse").start(np.zeros(5))
+    >>> run.tell(scipy.sparse.csr_array([[0.0, 1.0, 0.0, 0.0, -2.0]]))
+    >>> run
+    <SparseRun of VSGD(weighting='sparse', average=False): d=5, float64, n_steps=1, length=0>
+    >>> run.tau
+    array([0., 1., 0., 0., 1.])
     """
 
     def __init__(
-        self, rule: Rule, x0: Array, *, groups: Sequence[int] | None = None, backend: str | None = None
+        self,
+        rule: Rule,
+        x0: Array,
+        *,
+        groups: Sequence[int] | None = None,
+        backend: BackendName | None = None,
     ) -> None:
         if groups is not None:
             remedy = "each parameter begins at its first touch: leave them out"
@@ -45,17 +66,17 @@ class SparseRun(Run):
 
     def _prepare(self) -> None:
         self._slots = np.zeros(self.x.size, np.int32)
-        self._point = self.x.copy()  # x but at an open minibatch
+        self._point = self.x.copy()  # x, except while a minibatch is open
         self._memory_touched = float(N_START)
         self._recount()
 
     @property
     def rates(self) -> Array:
-        """Rates (d,) in ``x**2 / loss``: what a step multiplies a gradient with."""
+        """Rates (d,) in ``x**2 / loss``: a step multiplies a gradient with them."""
         return np.zeros_like(self.x) if self.counters.start_left else super().rates
 
     def _memory(self) -> float:
-        """The mean memory of the parameters touched last."""
+        """The mean memory of the parameters that the last step touched."""
         return self._memory_touched
 
     def _read(self, name: str, gradient: Any) -> Minibatch:
@@ -136,7 +157,7 @@ class SparseRun(Run):
         self._count(batch, second, 0 if left else 1, max(left - 1, 0))
 
     def _average_start(self, columns: Array, g: Array, left: int, s: StepLength) -> StepLength:
-        """One of the ten minibatches at a fixed x: plain means over touches."""
+        """Learn from one of the ten minibatches at a fixed x: plain means over touches."""
         _, m, v, tau = self.state
         tau[columns] += 1
         m[columns] += (g - m[columns]) / tau[columns]
@@ -175,7 +196,7 @@ class SparseRun(Run):
         return batch.grad.size == 0 or super()._is_in_range(name, batch)
 
     def _usual_square(self, batch: Minibatch) -> float:
-        """Of the touched, those that are new excepted."""
+        """The sum of mean squares over the touched parameters that are not new."""
         v, tau = self.state.g2_avg[batch.columns], self.tau[batch.columns]
         return float(v.sum(dtype=np.float64, where=tau > 0))
 

@@ -31,7 +31,7 @@ class State(NamedTuple):
 
 
 def allocate(n_rows: int, d: int, dtype: np.dtype[Any]) -> Array:
-    """A zero buffer (n_rows, width) for the kernels, of which the first d columns are used.
+    """A zero buffer (n_rows, width) for the kernels, which use its first d columns.
 
     Rows are a multiple of a page and 256 bytes long, so that the streams of a step do not alias in the cache,
     and begin with a cache line.
@@ -41,14 +41,20 @@ def allocate(n_rows: int, d: int, dtype: np.dtype[Any]) -> Array:
 
 
 def start_point(x0: Any) -> Array:
-    """Where a run starts, as a flat array of at least one parameter.
+    """The first x of a run, as a flat array of at least one parameter.
 
     Raises
     ------
     TypeError, ValueError
         If ``x0`` has another dtype or shape, or an entry that is not finite.
     """
-    x0 = float_array("x0", x0, ("d",), remedy="pass one flat vector of parameters")
-    if x0.size == 0:
-        raise ValueError(message("x0", "have at least one parameter", x0.shape, "pass a longer vector"))
-    return x0
+    x = float_array("x0", x0, ("d",), remedy="pass one flat vector of parameters")
+    if x.size == 0:
+        raise ValueError(message("x0", "have at least one parameter", x.shape, "pass a longer vector"))
+    return x
+
+
+def described(run: Any, more: str = "") -> str:
+    """The ``repr`` of a run: its rule, size, dtype and progress."""
+    name, x = type(run).__name__, run.x
+    return f"<{name} of {run.rule!r}: d={x.size}, {x.dtype}, n_steps={run.n_steps}{more}>"

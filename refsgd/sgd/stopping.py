@@ -1,11 +1,10 @@
 """When to stop: criteria, and how they compose.
 
-A criterion is any callable that is called with the run after each step, and returns the reason to stop, or
-``""`` to go on. It reads ``run.x``, ``run.n_steps`` and ``run.n_samples``. A list of criteria means any of
-them.
+A criterion is a callable. It takes the run after each step, and returns the reason to stop, or ``""`` to
+continue. It reads ``run.x``, ``run.n_steps`` and ``run.n_samples``. A list of criteria stops at any of them.
 
-Criteria with a memory (`MaxTime`, `TargetLoss`, `Patience`, `NotFinite`) lose it when they meet another run,
-or the same one set back to an earlier step, so that one criterion serves for many runs in turn.
+Criteria with a memory (`MaxTime`, `TargetLoss`, `Patience`, `NotFinite`) forget it when they meet another
+run, or the same run at an earlier step, so that one criterion can serve many runs in turn.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from .._validation import integer
 
 
 class Progress(Protocol):
-    """What a criterion may read of a run: `refsgd.Run`, or any other."""
+    """What a criterion may read from a run: `refsgd.Run`, or any other."""
 
     @property
     def x(self) -> NDArray[Any]: ...
@@ -40,12 +39,21 @@ Criterion = Callable[[Any], str]
 
 @dataclass(frozen=True)
 class MaxSteps:
-    """Stop after ``n`` steps, those before a run was resumed included.
+    """Stop after ``n`` steps, including steps before the run was resumed.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
+    See Also
+    --------
+    MaxSamples, MaxTime : other budgets.
 
     Examples
     --------
     >>> import numpy as np, refsgd
-    >>> from refsgd.sgd.stopping import MaxSteps
+    >>> from refsgd.stopping import MaxSteps
     >>> run = refsgd.VSGD().start(np.ones(2))
     >>> stop = MaxSteps(50)
     >>> while not (why := stop(run)):
@@ -65,12 +73,21 @@ class MaxSteps:
 
 @dataclass(frozen=True)
 class MaxSamples:
-    """Stop after the step that reaches ``n`` samples; ``n = epochs * n_rows`` for that many epochs.
+    """Stop after the step that reaches ``n`` samples; ``epochs * len(X)`` for that many epochs.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
+    See Also
+    --------
+    MaxSteps, MaxTime : other budgets.
 
     Examples
     --------
     >>> import numpy as np, refsgd
-    >>> from refsgd.sgd.stopping import MaxSamples
+    >>> from refsgd.stopping import MaxSamples
     >>> run = refsgd.VSGD().start(np.ones(2))
     >>> stop = MaxSamples(50)
     >>> while not (why := stop(run)):
@@ -112,12 +129,21 @@ class _Remembering:
 
 @dataclass(eq=False)
 class MaxTime(_Remembering):
-    """Stop at the first call that comes ``seconds`` or more after the first of all.
+    """Stop ``seconds`` after the first call, or at the first call later than that.
+
+    Parameters
+    ----------
+    seconds : float
+        Positive and finite.
+
+    See Also
+    --------
+    MaxSteps, MaxSamples : budgets that give the same result each time.
 
     Examples
     --------
     >>> import numpy as np, refsgd
-    >>> from refsgd.sgd.stopping import MaxTime
+    >>> from refsgd.stopping import MaxTime
     >>> run = refsgd.VSGD().start(np.ones(2))
     >>> stop = MaxTime(0.01)
     >>> while not (why := stop(run)):
@@ -141,7 +167,7 @@ class MaxTime(_Remembering):
 
 
 class _Periodic(_Remembering):
-    """A criterion on a loss: evaluated at the first call, then whenever ``every`` more steps are done.
+    """A criterion on a loss, evaluated at the first call and then after every ``every`` steps.
 
     In between it repeats its last answer, so that `AllOf` sees it.
     """
@@ -172,7 +198,7 @@ class _Periodic(_Remembering):
 
 @dataclass(eq=False)
 class TargetLoss(_Periodic):
-    """Stop when a loss is down to a target, or is NaN.
+    """Stop when a loss has reached a target, or is NaN.
 
     Parameters
     ----------
@@ -183,10 +209,14 @@ class TargetLoss(_Periodic):
     every : int, default 100
         Steps from one evaluation to the next; the first is at the first call.
 
+    See Also
+    --------
+    Patience : stops when the loss no longer falls.
+
     Examples
     --------
     >>> import numpy as np, refsgd
-    >>> from refsgd.sgd.stopping import TargetLoss
+    >>> from refsgd.stopping import TargetLoss
     >>> run = refsgd.VSGD().start(np.array([3.0, -4.0]))
     >>> stop = TargetLoss(lambda x: x @ x / 2, target=0.01, every=10)
     >>> while not (why := stop(run)):
@@ -218,23 +248,27 @@ class Patience(_Periodic):
     Parameters
     ----------
     fun : callable
-        ``fun(x) -> float`` with ``x`` (d,): the loss, for example of rows that are held out.
+        ``fun(x) -> float`` with ``x`` (d,): the loss, for example of held-out samples.
     patience : int, default 5
-        Evaluations in a row without a lower loss.
+        Stop after this many consecutive evaluations without a lower loss.
     every : int, default 100
         Steps from one evaluation to the next; the first is at the first call.
 
     Attributes
     ----------
     best_x : (d,) array or None
-        A copy of the x of the lowest loss so far; None before a first loss that is not NaN.
+        A copy of x at the lowest loss so far; None before the first loss that is not NaN.
     best_loss : float
         That loss; inf before.
+
+    See Also
+    --------
+    TargetLoss : stops at a given loss.
 
     Examples
     --------
     >>> import numpy as np, refsgd
-    >>> from refsgd.sgd.stopping import Patience
+    >>> from refsgd.stopping import Patience
     >>> X = np.random.default_rng(0).normal(5.0, 1.0, size=(1000, 2))
     >>> run = refsgd.VSGD().start(np.zeros(2))
     >>> stop = Patience(lambda x: np.mean((X[:100] - x) ** 2), patience=3, every=20)
@@ -287,10 +321,14 @@ class NotFinite(_Periodic):
     every : int, default 100
         Steps from one evaluation to the next; the first is at the first call.
 
+    See Also
+    --------
+    refsgd.minimize : stops by itself at a gradient that is not finite.
+
     Examples
     --------
     >>> import numpy as np, refsgd
-    >>> from refsgd.sgd.stopping import MaxSteps, NotFinite
+    >>> from refsgd.stopping import MaxSteps, NotFinite
     >>> run = refsgd.VSGD().start(np.array([0.1]))
     >>> stop = NotFinite(lambda x: np.inf if x > 1 else 0.0, every=5)
     >>> while not (why := stop(run)):
@@ -323,14 +361,23 @@ class _Composition:
 
 
 class AnyOf(_Composition):
-    """Stop as soon as one of the criteria says so: what a list of them means.
+    """Stop as soon as one of the criteria says so, as a list of them does.
 
-    The reason is that of the first; the criteria after it are not called then.
+    The first to stop gives the reason; it skips the criteria after it.
+
+    Parameters
+    ----------
+    *criteria : callable, or list or tuple of them
+        One or more.
+
+    See Also
+    --------
+    AllOf : stops when all say so.
 
     Examples
     --------
     >>> import numpy as np, refsgd
-    >>> from refsgd.sgd.stopping import AnyOf, MaxSteps, TargetLoss
+    >>> from refsgd.stopping import AnyOf, MaxSteps, TargetLoss
     >>> run = refsgd.VSGD().start(np.array([3.0, -4.0]))
     >>> stop = AnyOf(MaxSteps(5), TargetLoss(lambda x: x @ x / 2, target=0.01, every=10))
     >>> while not (why := stop(run)):
@@ -346,12 +393,21 @@ class AnyOf(_Composition):
 class AllOf(_Composition):
     """Stop when all criteria say so at once, for all their reasons.
 
+    Parameters
+    ----------
+    *criteria : callable, or list or tuple of them
+        One or more.
+
+    See Also
+    --------
+    AnyOf : stops when one says so.
+
     Examples
     --------
     Be patient, but only after 100 steps:
 
     >>> import numpy as np, refsgd
-    >>> from refsgd.sgd.stopping import AllOf, MaxSteps, Patience
+    >>> from refsgd.stopping import AllOf, MaxSteps, Patience
     >>> run = refsgd.VSGD().start(np.array([3.0, -4.0]))
     >>> stop = AllOf(MaxSteps(100), Patience(lambda x: 1.0, patience=2, every=10))
     >>> while not (why := stop(run)):
@@ -366,7 +422,7 @@ class AllOf(_Composition):
 
 
 def criterion(stop: Criterion | Sequence[Any]) -> Criterion:
-    """A criterion as it is, a list or tuple of them as `AnyOf`.
+    """Return a criterion unchanged, and a list or tuple of them as `AnyOf`.
 
     Raises
     ------

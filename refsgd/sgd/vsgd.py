@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .._config import BackendName
 from .rule import Rule
 from .run import Run
 from .scipy_method import ScipyMethod
@@ -18,8 +19,8 @@ class VSGD(ScipyMethod, Rule):
 
     It keeps the idea of [1]_: steps follow from the share of signal in the gradient and from curvature by
     finite differences, and memory from the noise. It measures one curvature, along the step, in the metric of
-    the noise, and that only every ``sqrt(tau)`` steps: most steps ask for one gradient. The algorithms as
-    published are `PublishedVSGD`.
+    the noise, and only every ``sqrt(tau)`` steps: most steps ask for one gradient. `PublishedVSGD` holds the
+    algorithms as published.
 
     Parameters
     ----------
@@ -40,6 +41,7 @@ class VSGD(ScipyMethod, Rule):
     --------
     PublishedVSGD : vSGD-fd, -l, -g and -b as printed.
     minimize : the same by a function call.
+    Run : what `start` returns.
 
     Notes
     -----
@@ -68,12 +70,23 @@ class VSGD(ScipyMethod, Rule):
     """
 
     def start(
-        self, x0: NDArray[Any], *, groups: Sequence[int] | None = None, backend: str | None = None
+        self, x0: NDArray[Any], *, groups: Sequence[int] | None = None, backend: BackendName | None = None
     ) -> Run:
-        """Begin a run at ``x0`` (d,), float32 or float64, which is copied.
+        """Begin a run.
 
-        ``groups`` are the numbers of neighbouring parameters that begin together, in order, such as those of
-        the layers of a network; one group by default. A group waits until its gradient is not all zero.
+        Parameters
+        ----------
+        x0 : (d,) array
+            The first x, float32 or float64; the run copies it.
+        groups : sequence of int, optional
+            Sizes of groups of neighbouring parameters that begin together, in order, such as the layers of a
+            network; one group by default. A group waits until its gradient is not all zero.
+        backend : {"auto", "c", "numba", "numpy"}, optional
+            The kernels; by default as `refsgd.use_backend` says.
+
+        Returns
+        -------
+        Run
 
         Raises
         ------
@@ -81,7 +94,13 @@ class VSGD(ScipyMethod, Rule):
             If ``x0`` has another dtype or shape, or an entry that is not finite; if ``groups`` do not add up
             to d, or are given with ``weighting="sparse"``, where each parameter begins by itself.
         BackendError
-            If the backend asked for is not available.
+            If that backend is not available.
+
+        Examples
+        --------
+        >>> import refsgd
+        >>> refsgd.VSGD().start([1.0, 2.0, 3.0], groups=[2, 1])
+        <Run of VSGD(weighting='dense', average=False): d=3, float64, n_steps=0, length=0>
         """
         run = SparseRun if self.weighting == "sparse" else Run
         return run(self, x0, groups=groups, backend=backend)

@@ -39,7 +39,8 @@ NAMES = RATES + DIRECTIONAL
 
 
 def load(name: str) -> Claim:
-    return importlib.import_module(f"{__package__}.{name}").CLAIM
+    claim: Claim = importlib.import_module(f"{__package__}.{name}").CLAIM
+    return claim
 
 
 def reproduce(claim: Claim, *, quick: bool, data: Dataset | None = None) -> dict[str, Any]:

@@ -24,7 +24,8 @@ Floats = NDArray[np.float64]
 
 
 def unit(rows: Floats) -> Floats:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    units: Floats = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return units
 
 
 def draw(law: str, dim: int, rng: np.random.Generator) -> Floats:

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def train(
     epochs: int,
     batch_size: int,
     seed: int,
-    backend: str | None = None,
+    backend: Literal["auto", "c", "numba", "numpy"] | None = None,
     on_epoch: Callable[[EpochReport], Any] = lambda report: None,
 ) -> list[EpochReport]:
     """Train with the default rule; Ctrl-C ends it with the epochs that are done."""

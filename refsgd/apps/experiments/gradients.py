@@ -45,7 +45,7 @@ def follow(model: Any, rule: Any, data: Dataset, size: Size, seed: int) -> Histo
     batches = iter(minibatches)
     history: History = {name: [] for name in RECORDED}
     for epoch in range(size.epochs + 1):
-        for _ in range(minibatches.steps_an_epoch if epoch else 0):
+        for _ in range(minibatches.steps_per_epoch if epoch else 0):
             take_step(run, partial(model.moments, squares=False), *next(batches))
         report = gradients_at(model, run.x, data, size.gradients, rng)
         for name in RECORDED[:-1]:

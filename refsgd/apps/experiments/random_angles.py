@@ -66,7 +66,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 def bound(n: int) -> float:
     """What the distance of a sample of n angles from its own law exceeds in one of 20."""
-    return float(kolmogi(0.05)) / n**0.5
+    return float(kolmogi(0.05) / n**0.5)
 
 
 def enough(numbers: dict[str, Any], n: int) -> int:

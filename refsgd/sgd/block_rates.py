@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 
 class Blocks(NamedTuple):
-    """Neighbouring parameters that share a rate: how many each block has, and where it begins."""
+    """Neighbouring parameters that share a rate: the length and the start of each block."""
 
     lengths: Array
     starts: Array
@@ -61,7 +61,7 @@ def rates(state: PublishedState, n: float, blocks: Blocks) -> Array:
 def step(
     state: PublishedState, moments: PublishedMoments, move: Array, n: float, limit: float, blocks: Blocks
 ) -> None:
-    """`refsgd.kernels.contract.PublishedStep` with one memory and one rate a block."""
+    """`refsgd.kernels.contract.PublishedStep` with one memory and one rate per block."""
     grad, grad_sq, curv, curv_sq = moments
     x, g_avg, g2_avg, h_avg, h2_avg, tau = state
     far_grad = blocks.sum((grad - g_avg) ** 2) > limit * blocks.sum(published_numpy.variance(g2_avg, g_avg))
