@@ -315,19 +315,11 @@ BUGS = [
         "strength[d] = alpha",
         "test_linear.py::test_oracle_equals_plain_loops_that_penalise_at_each_sample",
     ),
-    Bug(
-        LOSSES,
-        "y * z >= -1, -2 * y * _gap(z, y), -4 * y)",
-        "y * z >= -1, -2 * y * _gap(z, y), -2 * y)",
-        SLOPES,
-    ),
+    Bug(LOSSES, "_gap(z, y), -4 * y)", "_gap(z, y), -2 * y)", SLOPES),
     Bug(LOSSES, "slope=lambda z, y, _: _mean(z) - y,", "slope=lambda z, y, _: z - y,", SLOPES),
     Bug(LOSSES, "z - y, e * np.sign(z - y))", "z - y, np.sign(z - y))", SLOPES),
     Bug(
-        LOSSES,
-        "np.maximum(_wrong(z, y) * (1 - _wrong(z, y))",
-        "np.maximum(_wrong(z, y) * (1 + _wrong(z, y))",
-        SLOPES,
+        LOSSES, "_wrong(z, y) / 4)", "_wrong(z, y) / 2)", "test_linear.py::test_kernel_equals_the_oracle", "c"
     ),
     Bug(
         LOSSES,
@@ -339,7 +331,7 @@ BUGS = [
         LOSSES,
         "        mean=_mean,\n",
         "",
-        "test_linear_estimators.py::test_poisson_regressor_predicts_means",
+        "test_linear_estimators.py::test_poisson_predicts_means_as_the_exact_fit_does",
         "",
     ),
     Bug(
@@ -493,8 +485,8 @@ def build(tree: Path) -> None:
         raise RuntimeError(done.stdout)
 
 
-def survives(tree: Path, bug: Bug) -> bool:
-    """Whether the test passes with the bug; anything but a failed test is a fault of the list."""
+def verdict(tree: Path, bug: Bug) -> str:
+    """ "caught" if the test fails with the bug; what it prints if it cannot be run, a fault of the list."""
     changed = [tree / bug.file, *(tree.glob("refsgd/_kernels*") if bug.file.startswith("csrc") else ())]
     before = [path.read_bytes() for path in changed]
     changed[0].write_text(before[0].decode().replace(bug.before, bug.after), "utf-8")
@@ -505,9 +497,7 @@ def survives(tree: Path, bug: Bug) -> bool:
     finally:
         for path, content in zip(changed, before, strict=True):
             path.write_bytes(content)
-    if done.returncode not in (0, 1):
-        raise RuntimeError(f"{bug.file}: {bug.after!r}\n{done.stdout}")
-    return done.returncode == 0
+    return {0: "SURVIVES", 1: "caught"}.get(done.returncode, f"CANNOT BE TRIED\n{done.stdout}")
 
 
 def copies(folder: Path, n: int, is_built: bool) -> list[Path]:
@@ -548,12 +538,10 @@ def main() -> int:
                 print(f"without any bug, with REFSGD_BACKEND={backend}:\n{done.stdout}")
                 return 2
         n_caught = 0
-        for number, (bug, alive) in enumerate(
-            zip(bugs, pool.map(partial(in_a_copy, survives), bugs), strict=True), 1
-        ):
-            n_caught += not alive
-            verdict = "SURVIVES" if alive else "caught"
-            print(f"{number:3d} {verdict:8s}  {bug.file}: {bug.after.strip()!r}  {bug.test}", flush=True)
+        verdicts = pool.map(partial(in_a_copy, verdict), bugs)
+        for number, (bug, what) in enumerate(zip(bugs, verdicts, strict=True), 1):
+            n_caught += what == "caught"
+            print(f"{number:3d} {what:8s}  {bug.file}: {bug.after.strip()!r}  {bug.test}", flush=True)
     print(f"{n_caught} of {len(listed)} caught, {len(listed) - len(bugs)} lines not found")
     return 0 if n_caught == len(listed) else 1
 
