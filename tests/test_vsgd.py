@@ -748,6 +748,14 @@ def test_state_of_another_kind_is_refused_whole(change, match):
     assert_same_state(before, run.state_dict())
 
 
+def test_settings_of_a_state_may_be_of_another_dtype():
+    """As other formats than npz have them: they need only be equal."""
+    run, other = started(3, steps=20), started(3)
+    state = run.state_dict() | {"version": 3, "weighting": np.array("dense", object), "average": 0}
+    other.load_state_dict(state)
+    assert_same(other, run)
+
+
 def test_checkpoint_of_the_first_release_is_named():
     """Its six rows: another rule."""
     rows = dict.fromkeys(("x", "g_avg", "g2_avg", "h_avg", "h2_avg", "tau"), np.zeros(3))
