@@ -14,8 +14,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,8 +37,11 @@ class Bug(NamedTuple):
 NUMPY, NUMBA, C = "refsgd/kernels/dense_numpy.py", "refsgd/kernels/dense_numba.py", "csrc/dense.inc"
 LENGTH, RUN, SPARSE = "refsgd/sgd/length.py", "refsgd/sgd/run.py", "refsgd/sgd/sparse.py"
 PUBLISHED, PUBLISHED_RUN = "refsgd/kernels/published_numpy.py", "refsgd/sgd/published_run.py"
-LINEAR = "refsgd/kernels/linear_numpy.py"
-STATS, ESTIMATORS, EM = (f"refsgd/directional/{name}.py" for name in ("stats", "estimators", "em"))
+LINEAR, LOSSES = "refsgd/kernels/linear_numpy.py", "refsgd/linear/losses.py"
+CHECKPOINT = "refsgd/_checkpoint.py"
+STATS, FOLD_SUMS, ESTIMATORS, EM = (
+    f"refsgd/directional/{name}.py" for name in ("stats", "fold_sums", "estimators", "em")
+)
 
 STEP = "test_dense_kernels.py::test_step_is_what_the_equations_say"
 PROBE = "test_dense_kernels.py::test_probe_and_land_are_what_the_equations_say"
@@ -45,9 +52,17 @@ ANY_LOOPS = "test_vsgd.py::test_any_gradients_give_what_plain_loops_give"
 GROUP_LOOPS = "test_vsgd.py::test_groups_that_begin_late_are_what_plain_loops_give"
 CEILING_LOOPS = "test_vsgd.py::test_ceiling_is_what_plain_loops_give"
 SPARSE_LOOPS = "test_vsgd.py::test_sparse_run_is_what_plain_loops_give"
+OUTLIER_LOOPS = "test_vsgd.py::test_outlier_in_the_start_is_what_plain_loops_give_and_does_no_lasting_harm"
+OUT_OF_RANGE = "test_run_edges.py::test_gradient_whose_square_overflows_is_an_outlier_like_any_other"
+OUT_OF_RANGE_START = "test_run_edges.py::test_gradient_out_of_range_in_the_start_counts_as_in_a_wider_range"
+OUT_OF_RANGE_LATER = (
+    "test_run_edges.py::test_gradient_out_of_range_in_a_later_start_counts_as_in_a_wider_range"
+)
 SAVED = "test_vsgd.py::test_saved_run_continues_bit_for_bit"
 PUBLISHED_STEP = "test_kernels.py::test_step_is_what_the_equations_say"
 PUBLISHED_LOOPS = "test_published.py::test_run_is_what_plain_loops_give"
+MERGED = "test_direction_stats.py::test_merged_parts_equal_one_pass"
+SLOPES = "test_linear.py::test_slope_and_curvature_are_derivatives_of_the_value"
 FAMILY = "test_family.py::test_run_is_the_printed_algorithm"
 
 BUGS = [
@@ -160,9 +175,59 @@ BUGS = [
     ),
     Bug(
         RUN,
-        "self._count(batch, second, 1, 0)\n\n",
-        "self._count(batch, second, 0, 0)\n\n",
+        "self.step_length = s\n        self._count(batch, second, 1, 0)",
+        "self.step_length = s\n        self._count(batch, second, 0, 0)",
         DENSE_LOOPS,
+    ),
+    # Outliers of the start, and gradients out of range
+    Bug(RUN, "factor = math.sqrt(median / mean)", "factor = median / mean", OUTLIER_LOOPS),
+    Bug(RUN, "float(np.median(self._start_energies))", "float(np.min(self._start_energies))", OUTLIER_LOOPS),
+    Bug(RUN, "float(np.mean(self._start_energies))", "float(np.max(self._start_energies))", OUTLIER_LOOPS),
+    Bug(
+        RUN,
+        "mean > GUARD**2 * median > 0",
+        "mean > GUARD * median > 0",
+        "test_vsgd.py::test_large_minibatch_of_the_start_counts_as_it_is",
+    ),
+    Bug(
+        RUN,
+        "            if not joined:\n                s = self",
+        "            if True:\n                s = self",
+        "test_vsgd.py::test_outlier_in_a_later_start_is_what_plain_loops_give",
+    ),
+    Bug(RUN, "g2_avg[:] *= real(factor * factor)", "g2_avg[:] *= real(factor)", OUTLIER_LOOPS),
+    Bug(RUN, "self.state.g_avg[:] *= real(factor)", "pass", OUTLIER_LOOPS),
+    Bug(RUN, "return length.in_metric(s, factor)", "return s", OUTLIER_LOOPS),
+    Bug(LENGTH, "StepLength(s.length * factor, curv", "StepLength(s.length, curv", OUTLIER_LOOPS),
+    Bug(LENGTH, "s.curv / factor, s.curv_sq / factor**2", "s.curv, s.curv_sq / factor**2", OUTLIER_LOOPS),
+    Bug(LENGTH, "s.curv_sq / factor**2", "s.curv_sq / factor", OUTLIER_LOOPS),
+    Bug(RUN, "v *= v.dtype.type(factor**2)", "v *= v.dtype.type(factor)", OUT_OF_RANGE_START),
+    Bug(RUN, "m *= m.dtype.type(factor)", "pass", OUT_OF_RANGE_START),
+    Bug(RUN, "self.unit *= factor", "self.unit *= factor / 2", OUT_OF_RANGE_START),
+    Bug(RUN, "self._start_energies *= factor**2", "pass", OUT_OF_RANGE_START),
+    Bug(RUN, "self._g2_first * factor**2", "self._g2_first", OUT_OF_RANGE_LATER),
+    Bug(RUN, "slope=s.slope * factor", "slope=s.slope", OUT_OF_RANGE_LATER),
+    Bug(RUN, "bend=s.bend * factor", "bend=s.bend", OUT_OF_RANGE_LATER),
+    Bug(RUN, "factor = GUARD * usual / math", "factor = usual / math", OUT_OF_RANGE),
+    Bug(RUN, "self._usual_square(batch)) / self.unit", "self._usual_square(batch))", OUT_OF_RANGE),
+    Bug(RUN, "direction = batch.grad / largest", "direction = np.abs(batch.grad) / largest", OUT_OF_RANGE),
+    Bug(
+        RUN,
+        "return bool(self.counters.start_left)",
+        "return True",
+        "test_run_edges.py::test_gradient_out_of_range_opens_no_minibatch",
+    ),
+    Bug(
+        RUN,
+        'self._is_in_range("grad at the second point", other)',
+        "pass",
+        "test_vsgd.py::test_bad_gradient_is_refused_and_changes_nothing",
+    ),
+    Bug(
+        RUN,
+        "self.kernels.check(grad, self.unit or first_unit(grad), sums)",
+        "self.kernels.check(grad, self.unit or 1.0, sums)",
+        "test_run_edges.py::test_unit_of_the_loss_changes_no_bit_of_x",
     ),
     # The sparse rule
     Bug(SPARSE, "self.x.dtype.type(OVERESTIMATE) * g[is_new] ** 2", "g[is_new] ** 2", SPARSE_LOOPS),
@@ -234,7 +299,7 @@ BUGS = [
     ),
     Bug(
         LINEAR,
-        "np.where(h > 0, FIRST_TAU, 0)",
+        "np.where(h > 0, contract.FIRST_TAU, 0)",
         "np.where(h > 0, 1, 0)",
         "test_linear.py::test_oracle_equals_plain_loops_that_penalise_at_each_sample",
     ),
@@ -250,6 +315,32 @@ BUGS = [
         "strength[d] = alpha",
         "test_linear.py::test_oracle_equals_plain_loops_that_penalise_at_each_sample",
     ),
+    Bug(LOSSES, "_gap(z, y), -4 * y)", "_gap(z, y), -2 * y)", SLOPES),
+    Bug(LOSSES, "slope=lambda z, y, _: _mean(z) - y,", "slope=lambda z, y, _: z - y,", SLOPES),
+    Bug(LOSSES, "z - y, e * np.sign(z - y))", "z - y, np.sign(z - y))", SLOPES),
+    Bug(
+        LOSSES, "_wrong(z, y) / 4)", "_wrong(z, y) / 2)", "test_linear.py::test_kernel_equals_the_oracle", "c"
+    ),
+    Bug(
+        LOSSES,
+        "value=lambda z, y, _: _gap(z, y) ** 2,",
+        "value=lambda z, y, _: _gap(z, y) ** 2 / 2,",
+        "test_linear_losses.py::test_values_are_those_that_the_kernels_learn_from",
+        "c",
+    ),
+    Bug(
+        LOSSES,
+        "        mean=_mean,\n",
+        "",
+        "test_linear_estimators.py::test_poisson_predicts_means_as_the_exact_fit_does",
+        "",
+    ),
+    Bug(
+        LOSSES,
+        "reached[-1] / 2.0",
+        "reached[-1] / 3.0",
+        "test_linear_losses.py::test_weighted_median_has_the_least_absolute_error",
+    ),
     Bug(
         "refsgd/adapters/classifier.py",
         "np.divide(total.sum(), len(classes) * total",
@@ -260,30 +351,42 @@ BUGS = [
     # Statistics of directions
     Bug(
         STATS,
-        "return float(self._weight.sum() ** 2 / self._weight2.sum())",
+        "return float(self._sums.weight.sum() ** 2 / self._sums.weight2.sum())",
         "return float(self.n)",
         "test_direction_stats.py::test_effective_n_is_that_of_the_weights",
         "",
     ),
+    Bug(FOLD_SUMS, "2.0 * (shift @ s)", "(shift @ s)", MERGED, ""),
+    Bug(FOLD_SUMS, "+ w * square\n", "\n", MERGED, ""),
+    Bug(FOLD_SUMS, "self.sums[to] += w * shift", "pass", MERGED, ""),
+    Bug(FOLD_SUMS, "[(first_fold + b) % k for", "[b for", MERGED, ""),
+    Bug(FOLD_SUMS, "self.weight2[to] += other.weight2", "pass", MERGED, ""),
     Bug(
-        STATS,
-        "+ 2.0 * (shift @ other._sums[b])",
-        "+ (shift @ other._sums[b])",
-        "test_direction_stats.py::test_merged_parts_equal_one_pass",
+        FOLD_SUMS,
+        "shifted(gram, along, self.weight), [self",
+        "gram, [self",
+        "test_monitor.py::test_report_is_what_all_gradients_together_give",
         "",
     ),
     Bug(
-        STATS,
-        "own, w = (self.n + b) % self.n_blocks, other",
-        "own, w = b, other",
-        "test_direction_stats.py::test_merged_parts_equal_one_pass",
+        FOLD_SUMS,
+        "dim=self.dim + other.dim",
+        "dim=other.dim",
+        "test_monitor.py::test_every_group_and_the_whole_are_what_all_gradients_together_give",
+        "",
+    ),
+    Bug(
+        FOLD_SUMS,
+        "weight**2, 1.0) / (1.0 + r)",
+        "weight**2, 1.0) / 2.0",
+        "test_direction_stats.py::test_lengths_match_mpmath",
         "",
     ),
     Bug(
         STATS,
         "self.n_zero += other.n_zero",
         "pass",
-        "test_direction_stats.py::test_merged_parts_equal_one_pass",
+        MERGED,
         "",
     ),
     Bug(
@@ -317,8 +420,8 @@ BUGS = [
     ),
     Bug(
         "refsgd/sgd/sampler.py",
-        "        if epoch >= 0:\n",
-        "        if epoch > 0:\n",
+        "self._epoch = max(epoch, 0) - 1",
+        "self._epoch = epoch",
         "test_resume.py::test_resumed_run_has_the_bits_of_an_uninterrupted_one",
         "",
     ),
@@ -330,13 +433,25 @@ BUGS = [
         "",
     ),
     Bug(
-        "refsgd/_checkpoint.py",
-        "if name in state and not np.array_equal(state[name], mine[name]):",
-        "if False:",
+        CHECKPOINT,
+        "for name in must_equal:",
+        "for name in ():",
         "test_vsgd.py::test_state_of_another_kind_is_refused_whole",
     ),
     Bug(
-        "refsgd/_checkpoint.py",
+        CHECKPOINT,
+        "if name not in must_equal and (have",
+        "if (have",
+        "test_vsgd.py::test_settings_of_a_state_may_be_of_another_dtype",
+    ),
+    Bug(
+        CHECKPOINT,
+        "if missing := sorted(mine.keys() - set(state)):",
+        "if missing := sorted(set(must_equal) - set(state)):",
+        "test_vsgd.py::test_state_of_another_kind_is_refused_whole",
+    ),
+    Bug(
+        CHECKPOINT,
         "(have.shape, have.dtype) != (want.shape, want.dtype)",
         "have.shape != want.shape",
         "test_vsgd.py::test_state_of_another_kind_is_refused_whole",
@@ -368,54 +483,68 @@ def test(tree: Path, tests: list[str], backend: str) -> subprocess.CompletedProc
 def build(tree: Path) -> None:
     done = run(tree, [sys.executable, "csrc/build_cffi.py"], "")
     if done.returncode:
-        sys.exit(done.stdout)
+        raise RuntimeError(done.stdout)
 
 
-def survives(tree: Path, bug: Bug) -> bool:
-    """Whether the test passes with the bug; anything but a failed test is a fault of the list."""
-    path = tree / bug.file
-    text = path.read_text("utf-8")
-    path.write_text(text.replace(bug.before, bug.after), "utf-8")
+def verdict(tree: Path, bug: Bug) -> str:
+    """ "caught" if the test fails with the bug; what it prints if it cannot be run, a fault of the list."""
+    changed = [tree / bug.file, *(tree.glob("refsgd/_kernels*") if bug.file.startswith("csrc") else ())]
+    before = [path.read_bytes() for path in changed]
+    changed[0].write_text(before[0].decode().replace(bug.before, bug.after), "utf-8")
     try:
         if bug.file.startswith("csrc"):
             build(tree)
         done = test(tree, [bug.test], bug.backend)
     finally:
-        path.write_text(text, "utf-8")
-        if bug.file.startswith("csrc"):
-            build(tree)
-    if done.returncode not in (0, 1):
-        sys.exit(f"{bug.file}: {bug.after!r}\n{done.stdout}")
-    return done.returncode == 0
+        for path, content in zip(changed, before, strict=True):
+            path.write_bytes(content)
+    return {0: "SURVIVES", 1: "caught"}.get(done.returncode, f"CANNOT BE TRIED\n{done.stdout}")
+
+
+def copies(folder: Path, n: int, is_built: bool) -> list[Path]:
+    """Copies of the tree, one for each bug that is tried at the same time."""
+    ignored = shutil.ignore_patterns(
+        ".*", "build", "dist", "*.egg-info", "__pycache__", "_kernels.c", "*.so", "*.o"
+    )
+    first = Path(shutil.copytree(ROOT, folder / "tree0", ignore=ignored))
+    if is_built:
+        build(first)
+    return [first, *(Path(shutil.copytree(first, folder / f"tree{i}")) for i in range(1, n))]
 
 
 def main() -> int:
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
-    bugs = [bug for bug in BUGS if wanted in bug.file or wanted in bug.test]
-    faults = [bug for bug in bugs if (ROOT / bug.file).read_text("utf-8").count(bug.before) != 1]
-    for bug in faults:
-        print(f"not there exactly once: {bug.file}: {bug.before!r}")
-    bugs = [bug for bug in bugs if bug not in faults]
-    with tempfile.TemporaryDirectory() as folder:
-        ignored = shutil.ignore_patterns(
-            ".*", "build", "dist", "*.egg-info", "__pycache__", "_kernels.c", "*.o"
-        )
-        tree = Path(shutil.copytree(ROOT, Path(folder) / "tree", ignore=ignored))
-        if any(bug.backend != "numpy" for bug in bugs):
-            build(tree)
-        for backend in sorted({bug.backend for bug in bugs}):
-            done = test(tree, sorted({bug.test for bug in bugs if bug.backend == backend}), backend)
+    listed = [bug for bug in BUGS if wanted in bug.file or wanted in bug.test]
+    bugs = [bug for bug in listed if (ROOT / bug.file).read_text("utf-8").count(bug.before) == 1]
+    for bug in listed:
+        if bug not in bugs:
+            print(f"not there exactly once: {bug.file}: {bug.before!r}")
+    n_workers = min(4, len(os.sched_getaffinity(0)))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(n_workers) as pool:
+        free: SimpleQueue[Path] = SimpleQueue()
+        for tree in copies(Path(folder), n_workers, any(bug.backend != "numpy" for bug in bugs)):
+            free.put(tree)
+
+        def in_a_copy(call: Callable[..., Any], *arguments: Any) -> Any:
+            tree = free.get()
+            try:
+                return call(tree, *arguments)
+            finally:
+                free.put(tree)
+
+        backends = sorted({bug.backend for bug in bugs})
+        tests = [sorted({bug.test for bug in bugs if bug.backend == backend}) for backend in backends]
+        for backend, done in zip(backends, pool.map(partial(in_a_copy, test), tests, backends), strict=True):
             if done.returncode:
                 print(f"without any bug, with REFSGD_BACKEND={backend}:\n{done.stdout}")
                 return 2
-        n_survivors = 0
-        for number, bug in enumerate(bugs, 1):
-            alive = survives(tree, bug)
-            n_survivors += alive
-            verdict = "SURVIVES" if alive else "caught"
-            print(f"{number:3d} {verdict:8s}  {bug.file}: {bug.after.strip()!r}  {bug.test}", flush=True)
-    print(f"{len(bugs) - n_survivors} of {len(bugs)} caught, {len(faults)} lines not found")
-    return 1 if n_survivors or faults else 0
+        n_caught = 0
+        verdicts = pool.map(partial(in_a_copy, verdict), bugs)
+        for number, (bug, what) in enumerate(zip(bugs, verdicts, strict=True), 1):
+            n_caught += what == "caught"
+            print(f"{number:3d} {what:8s}  {bug.file}: {bug.after.strip()!r}  {bug.test}", flush=True)
+    print(f"{n_caught} of {len(listed)} caught, {len(listed) - len(bugs)} lines not found")
+    return 0 if n_caught == len(listed) else 1
 
 
 if __name__ == "__main__":

@@ -42,7 +42,15 @@ ORDER = {
     "sgd": (
         *("interrupts", "sampler", "stopping", "csr", "moments", "orthogonal", "state", "scipy_method"),
         *("rule", "length", "run", "sparse", "vsgd"),
-        *("averages", "shared", "rates", "published_rule", "published_run", "published_sparse", "published"),
+        *(
+            "averages",
+            "block_rates",
+            "rates",
+            "published_rule",
+            "published_run",
+            "published_sparse",
+            "published",
+        ),
         *("compiled", "driver", "minimize"),
     ),
 }

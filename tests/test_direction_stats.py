@@ -78,7 +78,11 @@ def test_merged_parts_equal_one_pass(cuts, seed, n_folds):
     whole = of(rows, weights, n_folds)
     merged = DirectionStats(5, n_folds)
     for low, high in zip([0, *sorted(cuts)], [*sorted(cuts), 60], strict=True):
-        merged.merge(of(rows[low:high], weights[low:high], n_folds))
+        part = of(rows[low:high], weights[low:high], n_folds)
+        for each in (part, whole):
+            each.update(np.zeros(5), zero="drop")
+        merged.merge(part)
+    assert merged.n_zero == len(cuts) + 1
     assert_same_state(whole, merged, rtol=1e-14)
 
 

@@ -52,6 +52,14 @@ def test_no_constant_is_much_better_than_the_one_compared_with(loss):
     assert excess == pytest.approx(best - perfect, rel=0.01)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_weighted_median_has_the_least_absolute_error(seed):
+    rng = np.random.default_rng(seed)
+    y, weights = rng.normal(size=31), rng.uniform(0, 2, 31)
+    errors = [weights @ np.abs(y - centre) for centre in y]
+    assert losses.best_constant("absolute_error", y, weights) == y[np.argmin(errors)]
+
+
 @pytest.mark.parametrize("loss", [loss for loss in ONE_OUTPUT if loss not in MARGIN_LOSSES])
 @pytest.mark.parametrize("value", [0.0, 2.0])
 def test_a_constant_target_has_no_excess(loss, value):

@@ -435,6 +435,7 @@ def test_lengths_of_rows_and_of_init_do_not_matter():
     np.testing.assert_allclose(by_entry.means_, one.means_, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_more_starts_are_no_worse():
     rows, _ = drawn(directions(6, 3), (30.0,) * 6, (30,) * 6)
     bounds = [VonMisesFisherMixture(6, n_init=n, random_state=3).fit(rows).lower_bound_ for n in (1, 3, 10)]
@@ -488,6 +489,7 @@ def test_tight_rows_keep_the_digits_of_their_concentration(kappa):
     assert VonMisesFisherMixture().fit(rows).concentrations_[0] == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_start_that_collapses_on_one_row_is_not_the_best():
     rows, _ = drawn(np.eye(20)[:2], (100.0, 100.0), (30, 30))
     rows = np.vstack([rows, -np.eye(20)[19:]])

@@ -29,6 +29,22 @@ def assert_same(run, other):
         np.testing.assert_array_equal(saved[name], expected[name], err_msg=name)
 
 
+def assert_close(narrow, wide, rtol=1e-3):
+    """The same run in float32 as in float64, in a unit of its own."""
+    units = narrow.unit / wide.unit
+    s, expected = narrow.step_length, wide.step_length
+    for got, want in [
+        (narrow.x, wide.x),
+        (narrow.tau, wide.tau),
+        (narrow.state.g_avg.astype(float), wide.state.g_avg * units),
+        (narrow.state.g2_avg.astype(float), wide.state.g2_avg * units**2),
+        (s.length, expected.length),
+        (s.slope, expected.slope * units),
+        (s.bend, expected.bend * units),
+    ]:
+        np.testing.assert_allclose(got, want, rtol=rtol)
+
+
 class Course:
     """A problem and its minibatches, all at random: groups that begin late, empty minibatches, outliers,
     a scale that drifts, other numbers of samples and other forms of gradients at each step."""
@@ -259,6 +275,32 @@ def test_gradient_out_of_range_opens_no_minibatch(backend, weighting, steps):
     assert run.is_open == (steps == 3)
     take_step(run, lambda x: np.full((2, 3), 1e36 if run.is_open else 1, np.float32))
     assert np.isfinite(run.x).all() and run.n_steps >= steps + 1
+
+
+@pytest.mark.parametrize("at", [1, 5, 9])
+def test_gradient_out_of_range_in_the_start_counts_as_in_a_wider_range(backend, at):
+    """In float32 the unit makes room for it."""
+    runs = narrow, wide = [VSGD().start(np.full(3, 5, t), backend=backend) for t in (np.float32, np.float64)]
+    for k, c in enumerate(np.random.default_rng(at).normal(size=(40, 3))):
+        for run in runs:
+            take_step(run, lambda x, c=c, k=k: ((x - c) * 2.0 ** (70 * (k == at))).astype(x.dtype))
+        if k > at:
+            assert narrow.unit < wide.unit * 2.0**-20
+            assert_close(narrow, wide)
+
+
+def test_gradient_out_of_range_in_a_later_start_counts_as_in_a_wider_range(backend):
+    runs = narrow, wide = [
+        VSGD().start(np.full(6, 5, t), groups=[4, 2], backend=backend) for t in (np.float32, np.float64)
+    ]
+    for k, c in enumerate(np.random.default_rng(0).normal(size=(46, 6))):
+        for run in runs:
+            scales = np.repeat([1, k >= 40], [4, 2]) * 2.0 ** (70 * (k == 45))
+            take_step(run, lambda x, c=c, scales=scales: ((x - c) * scales).astype(x.dtype))
+    assert narrow.unit < wide.unit * 2.0**-20
+    assert_close(narrow, wide)
+    assert narrow.step_length.bend > 0
+    assert narrow.trouble == wide.trouble != ""
 
 
 def test_run_that_leaves_a_saddle_is_a_success():

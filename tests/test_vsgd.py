@@ -125,6 +125,41 @@ def test_outlier_in_the_start_is_what_plain_loops_give_and_does_no_lasting_harm(
     assert run.x @ run.x / 2 < 2
 
 
+def test_large_minibatch_of_the_start_counts_as_it_is(backend):
+    """Its energy is 27 times the median: within 64, the square of what the guard lets pass."""
+    x0 = np.full(20, 3.0)
+    twin, run = oracles_vsgd.Dense(x0.tolist()), VSGD().start(x0, backend=backend)
+    rng = np.random.default_rng(0)
+    for k in range(30):
+        c = rng.normal(size=20) * (50 if k == 6 else 1)
+
+        def grad(x, c=c):
+            return np.asarray(x) - c
+
+        twin.step(grad)
+        feed(run, grad)
+        assert_twin(run, twin)
+    assert twin.robust_starts == 0
+
+
+def test_outlier_in_a_later_start_is_what_plain_loops_give(backend):
+    """Those that have begun go on averaging, over more than the start, so it counts as it is."""
+    x0 = np.full(20, 3.0)
+    twin = oracles_vsgd.Dense(x0.tolist(), [list(range(12)), list(range(12, 20))])
+    run = VSGD().start(x0, groups=[12, 8], backend=backend)
+    rng = np.random.default_rng(0)
+    for k in range(80):
+        c = rng.normal(size=20) * (1000 if k == 36 else 1)
+
+        def grad(x, c=c, k=k):
+            return (np.asarray(x) - c) * np.repeat([1, k >= 30], [12, 8])
+
+        twin.step(grad)
+        feed(run, grad)
+        assert_twin(run, twin)
+    assert (twin.starts, twin.robust_starts) == (2, 0)
+
+
 def test_any_gradients_give_what_plain_loops_give(backend):
     """Gradients of no function, over six decades; probes lost in x; more parameters than lanes."""
     x0 = np.tile([1.0, 2.0**20, -(2.0**20), 0.0, -3.0, 0.0, 5e-4], 3)
@@ -711,6 +746,14 @@ def test_state_of_another_kind_is_refused_whole(change, match):
     with pytest.raises(ValueError, match=match):
         run.load_state_dict(state)
     assert_same_state(before, run.state_dict())
+
+
+def test_settings_of_a_state_may_be_of_another_dtype():
+    """As other formats than npz have them: they need only be equal."""
+    run, other = started(3, steps=20), started(3)
+    state = run.state_dict() | {"version": 3, "weighting": np.array("dense", object), "average": 0}
+    other.load_state_dict(state)
+    assert_same(other, run)
 
 
 def test_checkpoint_of_the_first_release_is_named():

@@ -24,8 +24,7 @@ Floats = NDArray[np.float64]
 
 
 def unit(rows: Floats) -> Floats:
-    units: Floats = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return units
+    return np.divide(rows, np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 def draw(law: str, dim: int, rng: np.random.Generator) -> Floats:
