@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 def unit(rows: Floats) -> Floats:
-    return np.divide(rows, np.linalg.norm(rows, axis=1, keepdims=True))
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 def draw(law: str, dim: int, rng: np.random.Generator) -> Floats:
