@@ -11,13 +11,13 @@ of range, r and ``one_minus_r`` do not add up to 1, or `n` is not finite. A NaN 
 
 References
 ----------
-.. [1] A. Banerjee, I. S. Dhillon, J. Ghosh, S. Sra, "Clustering on the unit hypersphere using von
-   Mises-Fisher distributions", JMLR 6, 2005.
-.. [2] G. Schou, "Estimation of the concentration parameter in von Mises-Fisher distributions",
-   Biometrika 65, 1978.
-.. [3] K. V. Mardia, P. E. Jupp, "Directional Statistics", Wiley, 2000.
-.. [4] F. M. T. A. Busing, E. Meijer, R. van der Leeden, "Delete-m jackknife for unequal m", Statistics and
-   Computing 9, 1999.
+- [1] A. Banerjee, I. S. Dhillon, J. Ghosh, S. Sra, "Clustering on the unit hypersphere using von
+  Mises-Fisher distributions", JMLR 6, 2005.
+- [2] G. Schou, "Estimation of the concentration parameter in von Mises-Fisher distributions",
+  Biometrika 65, 1978.
+- [3] K. V. Mardia, P. E. Jupp, "Directional Statistics", Wiley, 2000.
+- [4] F. M. T. A. Busing, E. Meijer, R. van der Leeden, "Delete-m jackknife for unequal m", Statistics and
+  Computing 9, 1999.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ mle = concentration
 
 
 def banerjee(r: ArrayLike, dim: ArrayLike, one_minus_r: ArrayLike | None = None) -> Any:
-    """``r (d - r**2) / (1 - r**2)``, the closed form of [1]_, eq. (4.4), for the concentration.
+    """``r (d - r**2) / (1 - r**2)``, the closed form of [1], eq. (4.4), for the concentration.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def unbiased(r: float, dim: float, n: float, one_minus_r: float | None = None) -
 def marginal(r: float, dim: float, n: float, one_minus_r: float | None = None) -> float:
     """Concentration that makes the resultant length most likely if the mean direction is unknown.
 
-    It is the root of ``A(kappa) = r A(n r kappa)`` [2]_, and 0 if ``n r**2 <= 1``. Weighted directions have
+    It is the root of ``A(kappa) = r A(n r kappa)`` [2], and 0 if ``n r**2 <= 1``. Weighted directions have
     no such likelihood; for them it solves the same equation at the effective number.
 
     Parameters
@@ -254,7 +254,7 @@ def jackknife_interval(
 ) -> tuple[float, float]:
     """Interval of kappa by leaving out one fold at a time, for directions of any law.
 
-    This is Student's interval about U with the variance of the delete-m jackknife [4]_, because folds may
+    This is Student's interval about U with the variance of the delete-m jackknife [4], because folds may
     differ in weight. It is computed on the scale ``z = arctanh(sqrt((U + floor)/(1 + floor)))``, on which
     errors are about equally large on both sides. That is Fisher's z of the mean resultant length (near 1,
     half the logarithm of kappa), kept smooth through U = 0 by a floor of two standard errors of U.
@@ -344,7 +344,7 @@ def isotropic_uniformity(r: float, dim: float, n: float) -> float:
 
     Under uniformity ``z = U sqrt(n (n-1) d/2)`` has mean 0, variance 1 and the skewness of a chi-squared
     variable with ``f = d n (n-1)/(n-2)**2`` degrees of freedom, whose tail gives the p-value. For ``d <= 3``
-    and ``n < 10`` it is the modified Rayleigh statistic of [3]_, section 10.4.1. The test is one-sided: a
+    and ``n < 10`` it is the modified Rayleigh statistic of [3], section 10.4.1. The test is one-sided: a
     sample that is spread too evenly has a p-value near 1. The effective number of weighted directions matches
     the first two moments only.
 
