@@ -136,8 +136,8 @@ BUGS = [
     Bug(RUN, "0 if second is Second.PROBE else c.since_probe + moves", "c.since_probe + moves", DENSE_LOOPS),
     Bug(
         RUN,
-        "return min(1.0, 9 / (counters.n_moves + 9))",
-        "return min(1.0, 8 / (counters.n_moves + 8))",
+        "return min(1.0, 9 / (n_moves + 9))",
+        "return min(1.0, 8 / (n_moves + 8))",
         DENSE_LOOPS,
     ),
     Bug(

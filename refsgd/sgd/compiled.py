@@ -28,7 +28,7 @@ from ..kernels import dense_numba, samples_numba
 from ..kernels.contract import BLOCK, LANES, LIMIT, WIDEN
 from ..kernels.dense_numpy import guarded
 from . import length
-from .run import Run
+from .run import Run, average_weight
 from .sampler import Minibatches
 
 Array = NDArray[Any]
@@ -46,7 +46,7 @@ OPTIONS = ("boundscheck", "error_model", "fastmath")
 
 curvature, weight = jit(length.curvature), jit(length.weight)
 followed, landed, capped = jit(length.followed), jit(length.landed), jit(length.capped)
-guard = jit(guarded)
+guard, weight_of_x = jit(guarded), jit(average_weight)
 LONGEST = length.LONGEST
 
 
@@ -270,7 +270,7 @@ def unowned_loop(grad, state, samples, work, arrays, rows, lengths, counters):  
             since = since_probe if is_probe else since_landing
             s = after_second(s, secant(work, d, unit), is_probe, tau_sum / d, since + 1, limit)
         s = capped(s)
-        step(work, d, guard(unit, energy, g2_sum), s.length, min(1.0, 9 / (n_moves + 9)), n_rows > 4)
+        step(work, d, guard(unit, energy, g2_sum), s.length, weight_of_x(n_moves), n_rows > 4)
         g2_sum, tau_sum = block_sum(work[2, :d], work[12, :LANES]), block_sum(work[3, :d], work[12, :LANES])
         done, n_moves, batch_size = done + 1, n_moves + 1, batch.size
         n_samples += batch.size

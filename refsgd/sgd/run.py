@@ -374,7 +374,7 @@ class Run:
                 batch = self._guarded(batch)
             self._begin(batch, second, s if second else self.step_length)
             return
-        s, share = length.capped(s), average_weight(self.counters)
+        s, share = length.capped(s), average_weight(self.counters.n_moves)
         if not self._advance(batch.grad, self.unit, self._g2_sum, s.length, share):
             self._is_in_range("grad", batch)  # raises unless it is finite
             self._advance(self._guarded(batch).grad, self.unit, self._g2_sum, s.length, share)
@@ -489,7 +489,7 @@ class Run:
 
     def _begin(self, batch: Minibatch, second: Second, s: StepLength) -> None:
         """Learn from a minibatch of a start, or from one while newcomers fill their averages."""
-        x, m, v, tau = self.state
+        x, _, v, tau = self.state
         lives, joined = self._lives(batch.grad), self._joined
         left = self.counters.start_left or (N_START if self._starts_anew(batch) else 0)
         if not self.unit and lives.any():
@@ -506,15 +506,13 @@ class Run:
         if left:
             for begin, end in joined:  # they stand still, but keep averaging
                 part = slice(begin, end)
-                m[part] += (g[part] - m[part]) / tau[part]
-                v[part] += (g[part] * g[part] - v[part]) / tau[part]
+                self._average(part, g[part], tau[part])
         for i, (begin, end) in enumerate(zip([0, *self._ends[:-1]], self._ends, strict=True)):
             if waiting[i]:
                 part = slice(begin, end)
                 self._seen[i] += 1
                 n = x.dtype.type(self._seen[i])
-                m[part] += (g[part] - m[part]) / n
-                v[part] += (g[part] * g[part] - v[part]) / n
+                self._average(part, g[part], n)
                 if self._seen[i] == N_START:
                     v[part] *= x.dtype.type(OVERESTIMATE)
                     tau[part] = N_START
@@ -530,6 +528,12 @@ class Run:
             self._g2_first = self._g2_first or self._g2_sum
             self.counters = self.counters._replace(since_probe=0)
         self.step_length = s
+
+    def _average(self, part: slice | Array, g: Array, memory: Any) -> None:
+        """Average gradients of the parameters ``part``, and their squares, while x stands still."""
+        _, m, v, _ = self.state
+        m[part] += (g - m[part]) / memory
+        v[part] += (g * g - v[part]) / memory
 
     def _without_outlier(self, s: StepLength) -> StepLength:
         """After the first start, scale the averages down if one minibatch was out of proportion.
@@ -548,7 +552,7 @@ class Run:
 
     def _step_ranges(self, grad: Array, s: StepLength) -> None:
         """Take the step of the parameters that have begun."""
-        energy, totals, share = 0.0, np.zeros(2), average_weight(self.counters)
+        energy, totals, share = 0.0, np.zeros(2), average_weight(self.counters.n_moves)
         for begin, end in self._joined:
             sums = self._energy[: n_blocks(end - begin) + 1]
             self.kernels.check(grad[begin:end], self.unit, sums)
@@ -672,9 +676,9 @@ def group_lengths(groups: Sequence[int] | None, d: int) -> Array:
     return np.array(sizes)
 
 
-def average_weight(counters: Counters) -> float:
-    """The weight of the next x in its polynomial-decay average."""
-    return min(1.0, 9 / (counters.n_moves + 9))
+def average_weight(n_moves: int) -> float:
+    """The weight of the next x in its polynomial-decay average, after that many steps."""
+    return min(1.0, 9 / (n_moves + 9))
 
 
 def first_unit(grad: Array) -> float:

@@ -158,10 +158,9 @@ class SparseRun(Run):
 
     def _average_start(self, columns: Array, g: Array, left: int, s: StepLength) -> StepLength:
         """Learn from one of the ten minibatches at a fixed x: plain means over touches."""
-        _, m, v, tau = self.state
+        v, tau = self.state.g2_avg, self.tau
         tau[columns] += 1
-        m[columns] += (g - m[columns]) / tau[columns]
-        v[columns] += (g * g - v[columns]) / tau[columns]
+        self._average(columns, g, tau[columns])
         if left > 1:
             return s
         v *= self.x.dtype.type(OVERESTIMATE)
