@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import peers
 import torch
 from networks import Task
 from numpy.typing import NDArray
@@ -152,42 +153,6 @@ def adamw(parameters: list[Any]) -> Any:
     return torch.optim.AdamW(parameters, fused=True)
 
 
-def prodigy(parameters: list[Any]) -> Any:
-    from prodigyopt import Prodigy
-
-    return Prodigy(parameters)
-
-
-def dog(parameters: list[Any]) -> Any:
-    from dog import DoG
-
-    return DoG(parameters)
-
-
-def schedule_free(parameters: list[Any]) -> Any:
-    from schedulefree import AdamWScheduleFree
-
-    return AdamWScheduleFree(parameters)
-
-
-def momo(parameters: list[Any]) -> Any:
-    from momo import Momo
-
-    return Momo(parameters)
-
-
-def momo_adam(parameters: list[Any]) -> Any:
-    from momo import MomoAdam
-
-    return MomoAdam(parameters)
-
-
-def d_adaptation(parameters: list[Any]) -> Any:
-    from dadaptation import DAdaptAdam
-
-    return DAdaptAdam(parameters)
-
-
 Start = Callable[[Array], Any]
 
 OURS, ADAM = "refsgd", "Adam 1e-3"
@@ -197,12 +162,12 @@ DEFAULTS: dict[str, Start] = {
     OURS: lambda x0: Ours(x0, OURS),
     ADAM: lambda x0: Torch(adam(1e-3), x0, ADAM),
     "AdamW": lambda x0: Torch(adamw, x0, "AdamW"),
-    "Prodigy": lambda x0: Torch(prodigy, x0, "Prodigy"),
-    "ScheduleFree": lambda x0: ScheduleFree(schedule_free, x0, "ScheduleFree"),
-    "DoG": lambda x0: Averaged(dog, x0, "DoG"),
-    "MoMo": lambda x0: WithLoss(momo, x0, "MoMo"),
-    "MoMo-Adam": lambda x0: WithLoss(momo_adam, x0, "MoMo-Adam"),
-    "D-Adaptation": lambda x0: Torch(d_adaptation, x0, "D-Adaptation"),
+    "Prodigy": lambda x0: Torch(peers.prodigy, x0, "Prodigy"),
+    "ScheduleFree": lambda x0: ScheduleFree(peers.schedule_free, x0, "ScheduleFree"),
+    "DoG": lambda x0: Averaged(peers.dog, x0, "DoG"),
+    "MoMo": lambda x0: WithLoss(peers.momo, x0, "MoMo"),
+    "MoMo-Adam": lambda x0: WithLoss(peers.momo_adam, x0, "MoMo-Adam"),
+    "D-Adaptation": lambda x0: Torch(peers.d_adaptation, x0, "D-Adaptation"),
     "published": lambda x0: Published(x0, "published"),
 }
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
+import peers
 from benchmarks import Problem, backend
 from claims import Claim, size, versus
 
 
-def peers(dims: list[int]) -> Iterator[Claim]:
+def peer_claims(dims: list[int]) -> Iterator[Claim]:
     try:
         import torch
     except ImportError:
@@ -36,32 +37,20 @@ def peers(dims: list[int]) -> Iterator[Claim]:
 
 
 def fused_adam(parameters: list[Any]) -> Any:
-    return importlib.import_module("torch").optim.Adam(parameters, fused=True)
-
-
-def prodigy(parameters: list[Any]) -> Any:
-    return importlib.import_module("prodigyopt").Prodigy(parameters)
-
-
-def d_adapt(parameters: list[Any]) -> Any:
-    return importlib.import_module("dadaptation").DAdaptAdam(parameters, lr=1.0)
-
-
-def dog(parameters: list[Any]) -> Any:
-    return importlib.import_module("dog").DoG(parameters)
+    return import_module("torch").optim.Adam(parameters, fused=True)
 
 
 def schedule_free(parameters: list[Any]) -> Any:
-    peer = importlib.import_module("schedulefree").AdamWScheduleFree(parameters)
+    peer = peers.schedule_free(parameters)
     peer.train()
     return peer
 
 
 MAKERS = {
     "torch fused Adam": fused_adam,
-    "Prodigy": prodigy,
-    "D-Adapt Adam": d_adapt,
-    "DoG": dog,
+    "Prodigy": peers.prodigy,
+    "D-Adapt Adam": peers.d_adaptation,
+    "DoG": peers.dog,
     "ScheduleFree AdamW": schedule_free,
 }
 BARS = {

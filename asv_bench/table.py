@@ -21,7 +21,7 @@ import directional_claims
 import kernel_claims
 import linear_speed
 from claims import Claim, print_claims
-from peer_claims import peers
+from peer_claims import peer_claims
 
 import refsgd
 
@@ -32,7 +32,7 @@ def groups(quick: bool) -> dict[str, Iterator[Claim]]:
     return {
         "roof": kernel_claims.step_and_roof([10_000, 100_000, 1_000_000, *large]),
         "numpy": kernel_claims.step_and_oracle([10_000, 100_000, *([] if quick else [1_000_000]), *large]),
-        "peers": peers([1_000, 10_000, 100_000, 1_000_000, *large]),
+        "peers": peer_claims([1_000, 10_000, 100_000, 1_000_000, *large]),
         "overhead": kernel_claims.overhead(),
         "loop": compiled.claims(),
         "linear": linear_speed.claims(quick),
